@@ -1,0 +1,132 @@
+"""Records in the vendor's own JSON, and the log of accepted writes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Write:
+    """One accepted write: what ``/_sim/writes`` lists."""
+
+    seq: int
+    at: str
+    method: str
+    path: str
+    type: str
+    id: str
+    key: str | None
+    body: Any
+    operation: str
+    """``create``, ``update``, ``delete``, or the vendor's own word for an action."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The write as the control API prints it."""
+        return dict(vars(self))
+
+
+class Store:
+    """Live and deleted records by type and id, ids handed out per type, and the write log."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[str, Record]] = {}
+        self._deleted: dict[str, dict[str, Record]] = {}
+        self._history: dict[tuple[str, str], list[tuple[str, Record]]] = {}
+        self._next: dict[str, int] = {}
+        self.writes: list[Write] = []
+
+    def clear(self) -> None:
+        """Forget everything (``/_sim/reset``)."""
+        self.__init__()  # type: ignore[misc]
+
+    def number(self, series: str, start: int = 1) -> int:
+        """The next number of a series; numbers are used up even when a record is deleted."""
+        value = self._next.get(series, start)
+        self._next[series] = value + 1
+        return value
+
+    def keep_above(self, series: str, used: int) -> None:
+        """Make sure the series never hands out ``used`` again (seeded ids)."""
+        self._next[series] = max(self._next.get(series, 1), used + 1)
+
+    def types(self) -> list[str]:
+        """Every type that holds or held a record."""
+        return sorted(set(self._records) | set(self._deleted))
+
+    def get(self, type_: str, id_: str) -> Record | None:
+        """The live record itself (mutable), or None."""
+        return self._records.get(type_, {}).get(str(id_))
+
+    def deleted(self, type_: str, id_: str) -> Record | None:
+        """The record as it was when deleted, or None."""
+        return self._deleted.get(type_, {}).get(str(id_))
+
+    def all(self, type_: str) -> Iterator[Record]:
+        """Live records of a type in insertion order."""
+        return iter(list(self._records.get(type_, {}).values()))
+
+    def put(self, type_: str, id_: str, record: Record, at: str) -> Record:
+        """Insert or replace, remembering the version for stale reads."""
+        self._records.setdefault(type_, {})[str(id_)] = record
+        self._history.setdefault((type_, str(id_)), []).append((at, copy.deepcopy(record)))
+        return record
+
+    def remember(self, type_: str, id_: str, at: str) -> None:
+        """Note a version after an in-place change, so that stale reads and history see it."""
+        record = self.get(type_, id_)
+        if record is not None:
+            self._history.setdefault((type_, str(id_)), []).append((at, copy.deepcopy(record)))
+
+    def history(self, type_: str, id_: str) -> list[tuple[str, Record]]:
+        """Every version with the instant it was stored, oldest first."""
+        return self._history.get((type_, str(id_)), [])
+
+    def previous(self, type_: str, id_: str) -> Record | None:
+        """The version before the current one (what a lagging replica would show), or None."""
+        versions = self.history(type_, id_)
+        return copy.deepcopy(versions[-2][1]) if len(versions) > 1 else None
+
+    def delete(self, type_: str, id_: str) -> Record | None:
+        """Move a record to the deleted ones."""
+        record = self._records.get(type_, {}).pop(str(id_), None)
+        if record is not None:
+            self._deleted.setdefault(type_, {})[str(id_)] = record
+        return record
+
+    def snapshot(self) -> Any:
+        """A deep copy to return to when an all-or-nothing request fails."""
+        return copy.deepcopy((self._records, self._deleted, self._history, self.writes))
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to ``snapshot`` (ids handed out since stay used up)."""
+        self._records, self._deleted, self._history, self.writes = snapshot
+
+    def log(
+        self,
+        *,
+        at: str,
+        method: str,
+        path: str,
+        type: str,
+        id: str,
+        body: Any,
+        operation: str,
+        key: str | None = None,
+    ) -> None:
+        """Record an accepted write."""
+        self.writes.append(
+            Write(len(self.writes) + 1, at, method, path, type, str(id), key, copy.deepcopy(body), operation)
+        )
+
+    def as_json(self, *, include_deleted: bool = False) -> dict[str, list[Record]]:
+        """All records per type, in the shape that ``/_sim/seed`` takes."""
+        result = {t: [copy.deepcopy(r) for r in rows.values()] for t, rows in self._records.items() if rows}
+        if include_deleted:
+            for type_, rows in self._deleted.items():
+                result.setdefault(type_, []).extend({**copy.deepcopy(r), "_deleted": True} for r in rows.values())
+        return result
