@@ -88,7 +88,7 @@ def serve(
         http=_Protocol,
         ws="none",
         lifespan="off",
-        log_level="error",
+        log_level="critical",
         access_log=False,
         timeout_keep_alive=60,
         ssl_certfile=str(tls[0]) if tls else None,
