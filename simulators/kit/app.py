@@ -280,7 +280,8 @@ class Simulator:
                     changes = call.json()
                     unknown = set(changes) - set(self.settings)
                     if unknown:
-                        raise ValueError(f"unknown settings {sorted(unknown)}; known: {sorted(self.settings)}")
+                        known = sorted(self.settings)
+                        raise ValueError(f"unknown settings {sorted(unknown)}; known: {known}")
                     self.settings.update(changes)
                     return Answer(200, self.settings)
                 case "GET", "settings":

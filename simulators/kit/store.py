@@ -128,5 +128,6 @@ class Store:
         result = {t: [copy.deepcopy(r) for r in rows.values()] for t, rows in self._records.items() if rows}
         if include_deleted:
             for type_, rows in self._deleted.items():
-                result.setdefault(type_, []).extend({**copy.deepcopy(r), "_deleted": True} for r in rows.values())
+                gone = [{**copy.deepcopy(r), "_deleted": True} for r in rows.values()]
+                result.setdefault(type_, []).extend(gone)
         return result

@@ -1,0 +1,135 @@
+"""Every name, id and key in the product is built here and nowhere else.
+
+A key is business identity only: it never contains a run id, an activity id or a revision, because a
+reset, a continue-as-new or a corrected deal must find the record that is already there (rule 10).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from enum import StrEnum
+
+from canonical.writes import VendorWrite
+
+TEMPORAL_ID_LIMIT = 255
+"""Characters of a workflow id that every Temporal persistence accepts."""
+
+
+class SagaName(StrEnum):
+    """The sagas by their command-line and workflow names."""
+
+    OPPORTUNITY_TO_PROJECT = "opportunity-to-project"
+    TIME_TO_BILLING = "time-to-billing"
+    INVOICE_FEEDBACK = "invoice-feedback"
+    CHANGE_ORDER = "change-order"
+
+
+_SHORT = {
+    SagaName.OPPORTUNITY_TO_PROJECT: "o2p",
+    SagaName.TIME_TO_BILLING: "t2b",
+    SagaName.INVOICE_FEEDBACK: "inv",
+    SagaName.CHANGE_ORDER: "co",
+}
+PLAN_PREFIX = "plan:"
+
+WORKFLOW_QUEUE = "trueup-workflows"
+LEDGER_QUEUE = "trueup-ledger"
+
+
+def system_queue(system: str) -> str:
+    """Task queue of one connected system instance: its limits are the vendor's."""
+    return f"trueup-system-{system}"
+
+
+def saga_id(saga: SagaName, region: str, system: str, record_id: str, *, plan: bool = False) -> str:
+    """Workflow id of a saga: one per business record, region and source instance.
+
+    Raises:
+        ValueError: a part is empty or contains the separator, or the whole is too long.
+    """
+    parts = (_SHORT[saga], region, system, record_id)
+    for part in parts:
+        if not part or ":" in part or not part.isprintable():
+            raise ValueError(f"{part!r} cannot be part of a saga id")
+    name = (PLAN_PREFIX if plan else "") + ":".join(parts)
+    if len(name) > TEMPORAL_ID_LIMIT:
+        raise ValueError(f"saga id of {len(name)} characters; at most {TEMPORAL_ID_LIMIT}")
+    return name
+
+
+def saga_parts(saga: str) -> tuple[SagaName, str, str, str]:
+    """(saga, region, system, record id) of a saga id.
+
+    Raises:
+        ValueError: not a saga id.
+    """
+    parts = saga.removeprefix(PLAN_PREFIX).split(":")
+    by_short = {short: name for name, short in _SHORT.items()}
+    if len(parts) != 4 or parts[0] not in by_short:
+        raise ValueError(f"{saga!r} is not a saga id; expected e.g. o2p:emea:sf-main:006...")
+    return by_short[parts[0]], parts[1], parts[2], parts[3]
+
+
+def effect_key(system: str, operation: str, identity: str, generation: int, ordinal: int = 1) -> str:
+    """Key of one vendor write: system, operation, business identity, generation, ordinal."""
+    return f"{system}|{operation}|{identity}|g{generation}|{ordinal}"
+
+
+def step_key(saga: str, generation: int, step: str) -> str:
+    """Key of a saga's step: what an undo and its tombstone refer to."""
+    return f"{saga.removeprefix(PLAN_PREFIX)}|g{generation}|{step}"
+
+
+def shared_key(system: str, kind: str, identity: str) -> str:
+    """Business key of a record that several sagas rely on (rule 12)."""
+    return f"{system}|{kind}|{identity}"
+
+
+STAMP_LIMIT = 60
+"""Characters of a stamp: fits the shortest searchable key field in use (64)."""
+
+
+def stamp(key: str) -> str:
+    """What a vendor's record carries for ``key``: short, readable, safe in any URL path.
+
+    The digest of the whole key keeps two long keys apart after shortening.
+    """
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    _, operation, identity, generation, ordinal = key.split("|")
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", f"{operation}-{identity}-{generation}-{ordinal}").strip("-")
+    return f"tu-{readable[: STAMP_LIMIT - 16]}-{digest}"
+
+
+def contract_key(deal: str, entity: str, currency: str) -> str:
+    """Business identity of a contract: one per deal, selling entity and currency (rule 3)."""
+    return f"{deal}.{entity}.{currency}"
+
+
+def project_key(contract: str, region: str, service: str) -> str:
+    """Business identity of a delivery project: contract, delivery region and sold service."""
+    return f"{contract}.{region}.{service}"
+
+
+def write_label(write: VendorWrite) -> str:
+    """The vendor's method and path as a person reads them."""
+    return f"{write.method} {write.path}"
+
+
+def case_id(saga: str, generation: int, step: str) -> str:
+    """One exception case per saga generation and step; re-parking re-opens it."""
+    return f"{saga}|g{generation}|{step}"
+
+
+class SearchAttribute(StrEnum):
+    """The nine custom search attributes. All Keyword but the last, which is Datetime."""
+
+    SAGA_STATUS = "SagaStatus"
+    SAGA_STEP = "SagaStep"
+    CAUSE_CODE = "CauseCode"
+    EXCEPTION_QUEUE = "ExceptionQueue"
+    SYSTEM = "System"
+    BUSINESS_KEY = "BusinessKey"
+    PROJECT_CODE = "ProjectCode"
+    REGION = "Region"
+    PARKED_SINCE = "ParkedSince"

@@ -1,0 +1,1 @@
+"""Connected systems: ports in canonical terms, the shared HTTP kit, one folder per vendor."""

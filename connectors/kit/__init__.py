@@ -1,0 +1,1 @@
+"""What all connectors share: HTTP session, error tables, tokens, secrets."""

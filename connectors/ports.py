@@ -1,0 +1,219 @@
+"""What the sagas may ask of a connected system, by role, in canonical terms.
+
+Operations are business capabilities. Reads are coroutines. Writes are *planned* by pure methods that
+return ordered ``VendorWrite``s; one executor sends every planned write through ``Writer``, so that
+intent, look, send, verify, record and undo are the same for all vendors (``activities/effects.py``).
+
+Errors: every coroutine raises only ``canonical.failures.SystemFailure`` subclasses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Protocol, runtime_checkable
+
+from canonical.delivery import RoleSupply, Worker
+from canonical.engagement import Contract
+from canonical.operations import (
+    BatchTicket,
+    ChangePage,
+    ClientSetup,
+    ContractSetup,
+    DealOutcome,
+    DeliverySetup,
+    ErpBaseline,
+    ErpClient,
+    ErpReference,
+    HealthCheck,
+    LineOutcome,
+    Notice,
+    PsaBaseline,
+    PsaReference,
+    TemplateProgress,
+    WriteContext,
+)
+from canonical.opportunity import Opportunity
+from canonical.parties import Client
+from canonical.refs import RecordRef
+from canonical.writes import Landed, UndoOutcome, VendorWrite
+
+
+@runtime_checkable
+class ConnectedSystem(Protocol):
+    """Any connected system instance."""
+
+    @property
+    def system(self) -> str:
+        """Instance name, for example ``netsuite-emea``."""
+        ...
+
+    @property
+    def mapping_digest(self) -> str:
+        """Digest of this instance's field mapping: what a run is pinned to."""
+        ...
+
+    def link(self, record_type: str, record_id: str) -> str | None:
+        """Where a person can open a record."""
+        ...
+
+    async def check(self) -> list[HealthCheck]:
+        """Credentials, scopes, field map, reachability: each with what to fix. Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...
+
+
+class Writer(ConnectedSystem, Protocol):
+    """The four moves that the effect executor makes for any planned write.
+
+    All take writes whose symbols are resolved.
+    """
+
+    async def send(self, write: VendorWrite) -> Landed:
+        """Make the call once. A create that the vendor refuses as already there raises ``Conflict``.
+
+        Raises:
+            OutcomeUnknown: it was sent and not answered.
+        """
+        ...
+
+    async def find(self, write: VendorWrite) -> Landed | None:
+        """The record that carries the write's stamp (create) or that already shows the body's values
+        (update), else None. Deleted records are not found; inactivated ones are.
+        """
+        ...
+
+    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
+        """Current values of exactly the fields named in ``write.expect``."""
+        ...
+
+    async def before_image(self, write: VendorWrite) -> dict[str, Any]:
+        """Current values of the fields named in ``write.restore`` (updates only)."""
+        ...
+
+    async def undo(self, write: VendorWrite, landed: Landed, before: dict[str, Any] | None) -> UndoOutcome:
+        """Undo one landed write: delete while untouched, else inactivate and mark; restore an update's
+        before-image when the current values are still ours. A record that is gone is ``NOTHING_THERE``.
+
+        Raises:
+            Conflict: somebody changed what we wrote (cause ``CHANGED_BY_SOMEBODY``).
+        """
+        ...
+
+
+class CrmPort(Writer, Protocol):
+    """Sales: where deals come from and where their progress is told back."""
+
+    async def read_deal(self, deal_id: str) -> Opportunity | None:
+        """A deal with lines, account hierarchy, approvals and documents; None when there is none."""
+        ...
+
+    async def won_deals_since(self, cursor: str | None, *, limit: int = 500) -> ChangePage:
+        """Won deals changed after ``cursor`` (with the instance's overlap), oldest first."""
+        ...
+
+    def plan_write_back(self, context: WriteContext, outcome: DealOutcome) -> list[VendorWrite]:
+        """Tell a deal its project codes, status and links."""
+        ...
+
+
+class ErpPort(Writer, Protocol):
+    """Finance: clients, contracts, projects, billing schedules, revenue settings."""
+
+    async def read_reference(self, *, items: Sequence[str]) -> ErpReference:
+        """Entities, currencies, terms, items and periods for validation."""
+        ...
+
+    async def search_clients(self, client: Client) -> list[ErpClient]:
+        """Customers that may be ``client``: by known id, external id, tax number and name."""
+        ...
+
+    async def read_client(self, client_id: str) -> ErpClient | None:
+        """One customer by the ERP's id."""
+        ...
+
+    def plan_clients(self, context: WriteContext, setups: Sequence[ClientSetup]) -> list[VendorWrite]:
+        """Clients with their hierarchy, parents first, under the right entities and currencies."""
+        ...
+
+    def plan_contract_and_project(self, context: WriteContext, setup: ContractSetup) -> list[VendorWrite]:
+        """Contract, project, billing schedule and revenue settings in this ERP's own order (rule 19)."""
+        ...
+
+    def plan_activation(self, context: WriteContext, contract: Contract) -> list[VendorWrite]:
+        """Approve the contract, then open its project."""
+        ...
+
+    async def read_baseline(self, contract: Contract, values: Mapping[str, str]) -> ErpBaseline:
+        """What this ERP holds of the contract; ``values`` are the symbols' values."""
+        ...
+
+
+class PsaPort(Writer, Protocol):
+    """Delivery: projects from templates, structure, placeholders, rates."""
+
+    async def read_reference(self, *, templates: Sequence[str], roles: Sequence[str]) -> PsaReference:
+        """Templates and roles for validation."""
+        ...
+
+    def plan_project(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
+        """The client's group and the project itself, with its template applied by the create."""
+        ...
+
+    async def template_progress(self, setup: DeliverySetup, values: Mapping[str, str]) -> TemplateProgress:
+        """How far the template's application has come."""
+        ...
+
+    def plan_structure(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
+        """What the template does not bring: milestones, further placeholders, negotiated rates."""
+        ...
+
+    def plan_activation(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
+        """Open the project for work."""
+        ...
+
+    async def read_baseline(self, setup: DeliverySetup, values: Mapping[str, str]) -> PsaBaseline:
+        """What this system holds of the project."""
+        ...
+
+
+class BulkPort(Protocol):
+    """Bulk creation with an outcome per line."""
+
+    @property
+    def batch_limit(self) -> int:
+        """Most lines of one batch."""
+        ...
+
+    async def submit_batch(self, key: str, writes: Sequence[VendorWrite]) -> BatchTicket:
+        """Hand over one batch; ``key`` makes a repetition recognisable."""
+        ...
+
+    async def batch_outcome(
+        self, ticket: BatchTicket, writes: Sequence[VendorWrite]
+    ) -> list[LineOutcome] | None:
+        """Outcome per line, or None while the vendor still works on it."""
+        ...
+
+
+class HrPort(ConnectedSystem, Protocol):
+    """People: workers, roles, cost rates. Pay never leaves through ``role_supply``."""
+
+    async def role_supply(self, on: date) -> list[RoleSupply]:
+        """How many workers hold each role, per region, on a day."""
+        ...
+
+    async def workers(self, on: date) -> list[Worker]:
+        """Workers in force on a day, with cost rates."""
+        ...
+
+
+class NotificationPort(ConnectedSystem, Protocol):
+    """Messages to people; at least once, never undone, corrected by a second message."""
+
+    async def notify(self, notice: Notice) -> RecordRef:
+        """Send one message; the reference names what the channel gave back."""
+        ...
