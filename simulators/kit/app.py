@@ -13,6 +13,7 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -43,6 +44,8 @@ class Call:
     expired: bool = False
     """An expired-token fault applies: treat the bearer token as expired and forget it."""
     faults: Faults | None = None
+    scheme: str = "http"
+    """``http`` or ``https``, for vendors whose answers carry absolute URLs."""
 
     def param(self, name: str, default: str | None = None) -> str | None:
         """The last value of a query parameter."""
@@ -55,6 +58,17 @@ class Call:
     def form(self) -> dict[str, str]:
         """The body as form fields."""
         return dict(parse_qsl(self.raw.decode(), keep_blank_values=True))
+
+
+def wire_number(value: object) -> int | float:
+    """A ``Decimal`` as a JSON number, so that simulators may keep money exact in their records.
+
+    Raises:
+        TypeError: not a ``Decimal``.
+    """
+    if not isinstance(value, Decimal):
+        raise TypeError(f"not serialisable: {type(value).__name__}")
+    return int(value) if value == value.to_integral_value() else float(value)
 
 
 @dataclass
@@ -74,7 +88,7 @@ class Answer:
             return self.body
         if isinstance(self.body, str) and not self.content_type.startswith("application/json"):
             return self.body.encode()
-        return json.dumps(self.body, ensure_ascii=False).encode()
+        return json.dumps(self.body, ensure_ascii=False, default=wire_number).encode()
 
 
 class VendorError(Exception):
@@ -164,7 +178,16 @@ class Simulator:
         query = parse_qsl(scope["query_string"].decode(), keep_blank_values=True)
         headers = {k.decode().lower(): v.decode("latin-1") for k, v in scope["headers"]}
         raw_path = (scope.get("raw_path") or scope["path"].encode()).decode()
-        call = Call(scope["method"], scope["path"], raw_path, query, headers, raw, faults=self.faults)
+        call = Call(
+            scope["method"],
+            scope["path"],
+            raw_path,
+            query,
+            headers,
+            raw,
+            faults=self.faults,
+            scheme=scope.get("scheme", "http"),
+        )
         if call.path.startswith(self.CONTROL):
             await self._send(send, self._control(call))
             return
