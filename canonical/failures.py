@@ -87,6 +87,8 @@ class Failure(Canonical):
     at_stake: Money | None = None
     key: str | None = None
     """Effect key of the write concerned."""
+    maybe_landed: bool = False
+    """Something of the step concerned exists, or may exist: it must be resolved, not forgotten."""
     findings: tuple[Finding, ...] = ()
     survivors: tuple[RecordRef, ...] = ()
     """Records of ours that still exist after an undo that could not be finished."""
