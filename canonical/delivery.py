@@ -57,6 +57,8 @@ class DeliveryTemplate(Canonical):
     tasks: int = 0
     milestones: int = 0
     placeholders: int = 0
+    roles: dict[str, int] = {}
+    """Unnamed positions it brings, by role in our words; they add up to ``placeholders``."""
 
 
 class DeliveryProject(Canonical):

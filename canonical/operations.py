@@ -170,6 +170,8 @@ class PsaReference(Canonical):
     templates: tuple[DeliveryTemplate, ...] = ()
     """Of those asked for."""
     roles: tuple[str, ...] = ()
+    role_ids: dict[str, str] = {}
+    """The delivery system's id of each role in ``roles``: planning is pure and cannot look them up."""
     limits: dict[str, int] = {}
     serial_creation: bool = True
     """Whether projects must be created one after another (rule 20)."""
@@ -182,6 +184,8 @@ class DeliverySetup(Canonical):
     client_name: str
     template: DeliveryTemplate
     code_symbol: str
+    role_ids: dict[str, str] = {}
+    """The delivery system's role ids, as ``PsaReference.role_ids`` gave them."""
 
 
 class TemplateProgress(Canonical):
