@@ -1,0 +1,196 @@
+"""Thin calls to Kantata's API: one record, whole lists, one write. Decoding goes by ``results``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from canonical.failures import OutcomeUnknown, Transient
+from canonical.refs import RecordRef
+from connectors.kantata.auth import SecretToken
+from connectors.kantata.errors import error_table, read_errors
+from connectors.kantata.settings import KantataSettings
+from connectors.kit.http import HttpSession, decode, escape
+
+API = "/api/v1"
+"""The version is in the path and there is only one."""
+PAGE_SIZE = 200
+"""Kantata's maximum of ``per_page``."""
+FILTER_LIMIT = 200
+"""Most values in one ``..._model_refs`` or ``only`` filter."""
+REREADS = 3
+"""Times a list is read again when rows shifted between its pages."""
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Envelope:
+    """An answer: the records asked for, in order, and what was side-loaded with them."""
+
+    rows: list[Row] = field(default_factory=list)
+    sides: dict[str, dict[str, Row]] = field(default_factory=dict)
+    count: int = 0
+    pages: int = 1
+
+    def side(self, kind: str, record_id: object) -> Row | None:
+        """A side-loaded record."""
+        return self.sides.get(kind, {}).get(str(record_id))
+
+    def included(self, row: Row, kind: str, ids: str) -> list[Row]:
+        """The side-loaded records that ``row`` names in its attribute ``ids``."""
+        found = (self.side(kind, one) for one in row.get(ids) or ())
+        return [one for one in found if one is not None]
+
+    @classmethod
+    def read(cls, body: Any, kind: str) -> Envelope:
+        """Decode an answer. Only ``results`` says which records were asked for.
+
+        Raises:
+            ValueError: not an envelope.
+        """
+        if not isinstance(body, dict) or not isinstance(body.get("results"), list):
+            raise ValueError("no results in the answer")
+        sides = {name: value for name, value in body.items() if isinstance(value, dict) and name != "meta"}
+        rows = []
+        for result in body["results"]:
+            row = sides.get(result["key"], {}).get(str(result["id"]))
+            if row is None:
+                raise ValueError(f"{result['key']} {result['id']} is named but not in the answer")
+            if result["key"] == kind:
+                rows.append(row)
+        meta: dict[str, int] = body.get("meta") or {}
+        count: int = body.get("count", len(rows))
+        return cls(rows, sides, meta.get("count", count), meta.get("page_count", 1))
+
+    def absorb(self, other: Envelope) -> None:
+        """Add another page; a row that shifted onto it is kept once, in its newer form."""
+        places = {str(row["id"]): place for place, row in enumerate(self.rows)}
+        for row in other.rows:
+            place = places.get(str(row["id"]))
+            if place is None:
+                self.rows.append(row)
+            else:
+                self.rows[place] = row
+        for kind, records in other.sides.items():
+            self.sides.setdefault(kind, {}).update(records)
+        self.count, self.pages = other.count, other.pages
+
+
+class KantataClient:
+    """Calls one account."""
+
+    def __init__(self, system: str, settings: KantataSettings) -> None:
+        self.system = system
+        self.base_url = settings.base_url
+        self.http = HttpSession(
+            system=system,
+            base_url=settings.base_url,
+            auth=SecretToken(settings.token),
+            errors=error_table(settings.rate_limit_pause),
+            read_errors=read_errors,
+            connections=settings.concurrency,
+            ca_file=settings.ca_file,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.close()
+
+    async def get(
+        self, kind: str, record_id: str, *, what: str, include: Sequence[str] = (), **query: str
+    ) -> tuple[Row, Envelope] | None:
+        """One record with what is included, None when there is none (or a default filter hides it)."""
+        if include:
+            query["include"] = ",".join(include)
+        path = f"{API}/{kind}/{escape(record_id)}"
+        response = await self.http.call(
+            "GET",
+            path,
+            what=what,
+            write=False,
+            query=query or None,
+            accept=(404,),
+            record=RecordRef(system=self.system, type=kind, id=record_id),
+        )
+        if response.status_code == 404:
+            return None
+        envelope = self._decoded(response, kind, what)
+        return (envelope.rows[0], envelope) if envelope.rows else None
+
+    async def page(
+        self, kind: str, *, what: str, query: Mapping[str, str], number: int = 1, size: int = PAGE_SIZE
+    ) -> Envelope:
+        """One page of a list."""
+        response = await self.http.call(
+            "GET",
+            f"{API}/{kind}",
+            what=what,
+            write=False,
+            query={**query, "page": str(number), "per_page": str(size)},
+        )
+        return self._decoded(response, kind, what)
+
+    async def list(
+        self, kind: str, *, what: str, query: Mapping[str, str], size: int = PAGE_SIZE
+    ) -> Envelope:
+        """A whole list, each row once. Rows may shift between pages while data change: when fewer rows
+        arrived than the list counts, it is read again and merged.
+
+        Raises:
+            Transient: the list kept shifting.
+        """
+        merged = Envelope()
+        for _ in range(REREADS):
+            number = 1
+            while True:
+                merged.absorb(await self.page(kind, what=what, query=query, number=number, size=size))
+                if number >= merged.pages:
+                    break
+                number += 1
+            if len(merged.rows) >= merged.count:
+                return merged
+        raise Transient(
+            f"{what}: the list of {kind} changed faster than it could be read.", system=self.system
+        )
+
+    async def write(
+        self, method: str, path: str, kind: str, body: Any, *, what: str, key: str | None = None
+    ) -> Envelope:
+        """One create or update; Kantata answers both with 200 and the record."""
+        response = await self.http.call(method, path, what=what, write=True, body=body, key=key)
+        try:
+            return Envelope.read(decode(response), kind)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutcomeUnknown(
+                f"{what}: {self.system} accepted it with an answer that cannot be read ({error}).",
+                system=self.system,
+                status=response.status_code,
+                key=key,
+            ) from error
+
+    async def delete(self, kind: str, record_id: str, *, what: str, key: str | None = None) -> bool:
+        """Delete a record for good; False when it was gone already."""
+        response = await self.http.call(
+            "DELETE",
+            f"{API}/{kind}/{escape(record_id)}",
+            what=what,
+            write=True,
+            accept=(404,),
+            record=RecordRef(system=self.system, type=kind, id=record_id),
+            key=key,
+        )
+        return response.status_code != 404
+
+    def _decoded(self, response: httpx.Response, kind: str, what: str) -> Envelope:
+        try:
+            return Envelope.read(decode(response), kind)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Transient(
+                f"{what}: {self.system} answered something that cannot be read ({error}).",
+                system=self.system,
+                status=response.status_code,
+            ) from error

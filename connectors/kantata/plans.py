@@ -1,0 +1,378 @@
+"""Pure plans of opportunity-to-project: group, project, milestones, placeholders, rates, activation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from canonical.delivery import Milestone
+from canonical.failures import Defect
+from canonical.money import exponent
+from canonical.names import shared_key
+from canonical.operations import DeliverySetup, WriteContext, delivery_symbol, group_symbol
+from canonical.writes import Json, KeyStyle, VendorWrite, WriteKind, symbol, text
+from connectors.kantata.client import API
+from connectors.kantata.mapping import MILESTONE, amount_text, base_unit, plain, slug, to_reference
+from connectors.kantata.settings import KantataSettings
+
+ENSURE_GROUP = "ensure_group"
+OPEN_PROJECT = "open_project"
+ADD_MILESTONE = "add_milestone"
+ADD_PLACEHOLDER = "add_placeholder"
+SET_RATE = "set_rate"
+ACTIVATE_PROJECT = "activate_project"
+
+
+def placeholder_field(role: str, number: int) -> str:
+    """Symbol field of a role's n-th unnamed position (from 1), for example ``placeholder.architect.1``."""
+    return f"placeholder.{slug(role)}.{number}"
+
+
+def stamped_create(
+    system: str,
+    settings: KantataSettings,
+    context: WriteContext,
+    *,
+    operation: str,
+    key: str,
+    kind: str,
+    root: str,
+    body: dict[str, Any],
+    sets: Mapping[str, str],
+    owner: str,
+    name: str,
+    title: str,
+    expect: dict[str, Json],
+    shared: str | None = None,
+    **more: Any,
+) -> VendorWrite:
+    """A create that carries its stamp in an external reference.
+
+    Args:
+        system: instance name.
+        settings: of the instance.
+        context: saga and step it comes from.
+        operation: the port's capability; also the reference's ``service_model``.
+        key: effect key.
+        kind: Kantata's record type, plural.
+        root: key that wraps the body.
+        body: fields without the reference.
+        sets: canonical field of every body field.
+        owner: canonical object whose ``external_key`` the reference is.
+        name: symbol name of the record.
+        title: for people.
+        expect: what a read-back must show.
+        shared: business key, when several sagas may rely on it.
+        more: further fields of the write.
+    """
+    stamp = context.stamp(key)
+    reference = to_reference(settings.mapping.service_name, operation, stamp)
+    return VendorWrite(
+        system=system,
+        operation=operation,
+        title=title,
+        record_type=kind,
+        kind=WriteKind.CREATE,
+        key=key,
+        step_key=context.step_key,
+        stamp=stamp,
+        symbol=name,
+        method="POST",
+        path=f"{API}/{kind}",
+        body={root: {**body, "external_reference": reference}},
+        body_root=root,
+        key_style=KeyStyle.STAMPED,
+        expect=expect,
+        shared=shared,
+        settle_seconds=settings.search_lag_seconds,
+        sets={**sets, "external_reference": f"{owner}.external_key"},
+        phase=context.phase,
+        **more,
+    )
+
+
+def plan_project(
+    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
+) -> list[VendorWrite]:
+    """The client's group, then the project with its template applied by the same call."""
+    return [_group(system, settings, context, setup), _project(system, settings, context, setup)]
+
+
+def _group(
+    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
+) -> VendorWrite:
+    client = setup.project.client_key
+    return stamped_create(
+        system,
+        settings,
+        context,
+        operation=ENSURE_GROUP,
+        key=context.key_of_shared(system, ENSURE_GROUP, client),
+        kind="workspace_groups",
+        root="workspace_group",
+        body={"name": setup.client_name, "company": settings.mapping.group_is_company},
+        sets={"name": "client.name", "company": "client.external_key"},
+        owner="client",
+        name=group_symbol(client),
+        title=f"Group for client {setup.client_name}",
+        expect={"name": setup.client_name},
+        shared=shared_key(system, ENSURE_GROUP, client),
+    )
+
+
+def _project(
+    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
+) -> VendorWrite:
+    project, mapping = setup.project, settings.mapping
+    if project.budget.currency != project.currency:
+        raise Defect(
+            f"project {project.key}: budget in {project.budget.currency}, project in {project.currency}"
+        )
+    code = symbol(setup.code_symbol, "code")
+    group = symbol(group_symbol(project.client_key))
+    title: Json = text(code, " - ", project.title) if mapping.title_with_code else project.title
+    price = amount_text(project.budget.amount, project.currency)
+    key_field = "project.external_key"
+    # body field -> (value, canonical field); None is not sent.
+    fields: dict[str, tuple[Json, str]] = {
+        "title": (title, "project.title"),
+        "creator_role": (mapping.creator_role, key_field),
+        "budgeted": (True, "project.budget"),
+        "currency": (project.currency, "project.currency"),
+        "price": (price, "project.budget"),
+        "start_date": (project.start and project.start.isoformat(), "project.start"),
+        "due_date": (project.end and project.end.isoformat(), "project.end"),
+        "stage": (mapping.create_stage, "project.status"),
+        "status_key": (mapping.status_keys.prepared, "project.status"),
+        "workspace_group_ids": ([group], "project.client"),
+        "primary_workspace_group_id": (group, "project.client"),
+        "require_time_approvals": (mapping.require_time_approvals, key_field),
+        "require_expense_approvals": (mapping.require_expense_approvals, key_field),
+        "project_tracker_template_id": (setup.template.id, "project.template"),
+        "project_template_start_date": (project.start and project.start.isoformat(), "project.template"),
+        "project_template_create_unnamed_resources": (True, "project.placeholders"),
+        "custom_fields": (
+            [{"custom_field_id": mapping.project_code_field, "value": code}],
+            "project.code",
+        ),
+    }
+    if len(mapping.approver_ids) == 1:
+        fields["approver_id"] = (mapping.approver_ids[0], key_field)
+    elif mapping.approver_ids:
+        fields["approver_ids"] = (list(mapping.approver_ids), key_field)
+    sent = {name: pair for name, pair in fields.items() if pair[0] is not None}
+    expect: dict[str, Json] = {
+        "title": title,
+        "currency": project.currency,
+        # Proves that our minor units are Kantata's cents before any milestone carries an amount.
+        "currency_base_unit": base_unit(project.currency),
+        "price": price,
+        "stage": mapping.create_stage,
+        "group": group,
+        "project_code": code,
+    }
+    if mapping.status_keys.prepared is not None:
+        expect["status_key"] = mapping.status_keys.prepared
+    return stamped_create(
+        system,
+        settings,
+        context,
+        operation=OPEN_PROJECT,
+        key=context.key(system, OPEN_PROJECT, project.key),
+        kind="workspaces",
+        root="workspace",
+        body={name: value for name, (value, _) in sent.items()},
+        sets={name: canonical for name, (_, canonical) in sent.items()},
+        owner="project",
+        name=delivery_symbol(project.key),
+        title=f"Project {project.title} from template {setup.template.title}",
+        expect=expect,
+    )
+
+
+def plan_structure(
+    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
+) -> list[VendorWrite]:
+    """Contract milestones, positions beyond the template's, negotiated rates on all of them."""
+    writes = [_milestone(system, settings, context, setup, one) for one in setup.project.milestones]
+    placed: dict[str, int] = {}
+    for need in setup.project.placeholders:
+        name = slug(need.role)
+        brought = sum(count for role, count in setup.template.roles.items() if slug(role) == name)
+        for _ in range(need.count):
+            number = placed[name] = placed.get(name, 0) + 1
+            if number > brought:
+                writes.append(_placeholder(system, settings, context, setup, need.role, number))
+            if need.bill_rate is not None:
+                rate = need.bill_rate
+                if settings.mapping.bill_rate_unit == "cents":
+                    rate = rate.scaleb(exponent(setup.project.currency))
+                # The template's positions are values of the project's symbol, ours are records.
+                writes.append(_rate(system, context, setup, need.role, number, plain(rate), brought))
+    return writes
+
+
+def _milestone(
+    system: str,
+    settings: KantataSettings,
+    context: WriteContext,
+    setup: DeliverySetup,
+    milestone: Milestone,
+) -> VendorWrite:
+    identity = f"{setup.project.key}.{milestone.key}"
+    project = symbol(delivery_symbol(setup.project.key))
+    fields: dict[str, tuple[Json, str]] = {
+        "title": (milestone.title, "project.milestones"),
+        "story_type": (MILESTONE, "project.milestones"),
+        "workspace_id": (project, "project.milestones"),
+    }
+    if milestone.due is not None:
+        fields["due_date"] = (milestone.due.isoformat(), "project.milestones")
+    if milestone.amount is not None and settings.mapping.milestone_budgets:
+        if milestone.amount.currency != setup.project.currency:
+            raise Defect(
+                f"milestone {identity} is in {milestone.amount.currency}, not the project's currency"
+            )
+        fields["fixed_fee"] = (True, "project.milestones")
+        fields["billable"] = (True, "project.milestones")
+        fields["budget_estimate_in_cents"] = (milestone.amount.minor, "contract.schedule")
+    body = {name: value for name, (value, _) in fields.items()}
+    return stamped_create(
+        system,
+        settings,
+        context,
+        operation=ADD_MILESTONE,
+        key=context.key(system, ADD_MILESTONE, identity),
+        kind="stories",
+        root="story",
+        body=body,
+        sets={name: canonical for name, (_, canonical) in fields.items()},
+        owner="project",
+        name=f"{delivery_symbol(setup.project.key)}.milestone.{milestone.key}",
+        title=f"Milestone {milestone.title}",
+        expect=body,
+    )
+
+
+def _placeholder(
+    system: str,
+    settings: KantataSettings,
+    context: WriteContext,
+    setup: DeliverySetup,
+    role: str,
+    number: int,
+) -> VendorWrite:
+    field = placeholder_field(role, number)
+    project = symbol(delivery_symbol(setup.project.key))
+    role_id = setup.role_ids.get(role)
+    if role_id is None:
+        raise Defect(
+            f"the id of role {role!r} is not in the setup; validation must have stopped here", system=system
+        )
+    return stamped_create(
+        system,
+        settings,
+        context,
+        operation=ADD_PLACEHOLDER,
+        key=context.key(system, ADD_PLACEHOLDER, f"{setup.project.key}.{field}"),
+        kind="workspace_resources",
+        root="workspace_resource",
+        body={"workspace_id": project, "role_id": role_id},
+        sets={"workspace_id": "project.placeholders", "role_id": "project.placeholders"},
+        owner="project",
+        name=f"{delivery_symbol(setup.project.key)}.{field}",
+        title=f"Position {role} {number}",
+        expect={"workspace_id": project, "role_id": role_id, "unnamed": True},
+    )
+
+
+def _rate(
+    system: str,
+    context: WriteContext,
+    setup: DeliverySetup,
+    role: str,
+    number: int,
+    rate: str,
+    brought: int,
+) -> VendorWrite:
+    delivery, field = delivery_symbol(setup.project.key), placeholder_field(role, number)
+    target = symbol(delivery, field) if number <= brought else symbol(f"{delivery}.{field}")
+    return _update(
+        system,
+        context,
+        operation=SET_RATE,
+        identity=f"{setup.project.key}.{field}",
+        kind="workspace_resources",
+        root="workspace_resource",
+        target=target,
+        fields={"bill_rate": (rate, "contract.rate_card")},
+        name=f"{delivery}.rate.{slug(role)}.{number}",
+        title=f"Rate of {role} {number}: {rate} {setup.project.currency} an hour",
+    )
+
+
+def plan_activation(
+    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
+) -> list[VendorWrite]:
+    """Open the project for work: its status, and its stage where configured."""
+    mapping, fields = settings.mapping, dict[str, tuple[Json, str]]()
+    if mapping.status_keys.active is not None:
+        fields["status_key"] = (mapping.status_keys.active, "project.status")
+    if mapping.active_stage is not None:
+        fields["stage"] = (mapping.active_stage, "project.status")
+    delivery = delivery_symbol(setup.project.key)
+    return [
+        _update(
+            system,
+            context,
+            operation=ACTIVATE_PROJECT,
+            identity=setup.project.key,
+            kind="workspaces",
+            root="workspace",
+            target=symbol(delivery),
+            fields=fields,
+            name=f"{delivery}.activation",
+            title=f"Open project {setup.project.title} for work",
+        )
+    ]
+
+
+def _update(
+    system: str,
+    context: WriteContext,
+    *,
+    operation: str,
+    identity: str,
+    kind: str,
+    root: str,
+    target: Json,
+    fields: Mapping[str, tuple[Json, str]],
+    name: str,
+    title: str,
+) -> VendorWrite:
+    """An update of a known record: repeating it changes nothing, so looking is comparing values."""
+    key = context.key(system, operation, identity)
+    values = {field: value for field, (value, _) in fields.items()}
+    return VendorWrite(
+        system=system,
+        operation=operation,
+        title=title,
+        record_type=kind,
+        kind=WriteKind.UPDATE,
+        key=key,
+        step_key=context.step_key,
+        stamp=context.stamp(key),
+        symbol=name,
+        method="PUT",
+        path=f"{API}/{kind}/{{id}}",
+        path_values={"id": target},
+        target=target,
+        body={root: values},
+        body_root=root,
+        # A PUT of given values to a given record is repeatable by nature.
+        key_style=KeyStyle.NATIVE,
+        expect=values,
+        restore=tuple(values),
+        sets={field: canonical for field, (_, canonical) in fields.items()},
+        phase=context.phase,
+    )
