@@ -1,0 +1,86 @@
+# Everything here needs only make and Python 3.11 or newer; `make` alone says what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two workers: the machines this runs on have two cores, and every worker may start a Temporal server.
+WORKERS ?= 2
+PACKAGES := $(wildcard canonical rules workflows activities connectors ledger runtime wiring gateway \
+	simulators cli worker.py)
+CODE := $(PACKAGES) $(wildcard tests bench)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo dev test check format lock chaos-smoke screenshots clean
+.DELETE_ON_ERROR:
+
+help: ## Say what the targets do
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+# --- the environment ---------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11, or not there. Say: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments; install its venv package (python3-venv)."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.installed
+
+# Again whenever a package appears: an editable install lists the packages it found.
+$(VENV)/.project: pyproject.toml $(wildcard */__init__.py) $(VENV)/.installed
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(VENV)/.project ## Install what the product and the demo need, into .venv
+	@echo "Ready: $(BIN)/trueup"
+
+install-dev: $(VENV)/.installed-dev $(VENV)/.project ## The same with the tools for tests and checks
+
+# --- running it --------------------------------------------------------------------------------------
+
+demo: install ## Run the sagas against simulators on this machine, heal a fault, say where to look
+	$(BIN)/trueup demo
+
+dev: install ## The same, and stay up until Ctrl-C
+	$(BIN)/trueup dev
+
+# --- checking it -------------------------------------------------------------------------------------
+
+test: install-dev ## Run all tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+check: install-dev ## Lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(CODE)
+
+format: install-dev ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+chaos-smoke: install-dev ## Kill workers and the server under a few sagas; the last line is JSON
+	@$(BIN)/python -m tests.chaos.smoke
+
+screenshots: install-dev ## Take pictures of the Web UI during a demo, into build/screenshots
+	$(BIN)/python -m tests.e2e.screenshots build/screenshots
+
+# --- keeping it --------------------------------------------------------------------------------------
+
+lock: install-dev ## Choose versions anew, with hashes and without any registry's address
+	$(PIP) install uv
+	printf 'setuptools>=77\nwheel>=0.45\n' | $(BIN)/$(UV_COMPILE) --upgrade --all-extras -o requirements-dev.lock
+	printf 'setuptools>=77\nwheel>=0.45\n' | $(BIN)/$(UV_COMPILE) --upgrade --extra local \
+		--constraints requirements-dev.lock -o requirements.lock
+
+clean: ## Remove what was built, and the environment
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .trueup *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""How any process of the product connects: settings, Temporal client, logs, telemetry, life cycle."""

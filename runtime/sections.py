@@ -1,0 +1,234 @@
+"""The sections of ``trueup.toml`` that say how processes run: Temporal, ledger, workers, times, logs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from canonical.refs import SystemRole
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""Names of regions and system instances are parts of workflow ids, queues and keys: no separators."""
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FirmSection(Section):
+    """``[firm]``: who we are, and the region this deployment serves."""
+
+    name: str = Field(min_length=1)
+    region: str = Field(pattern=NAME_PATTERN)
+    regions: tuple[str, ...] = ()
+    """Further delivery regions; the deployment's own always counts."""
+
+
+class TlsSection(Section):
+    """``[temporal.tls]``: files of a mutual-TLS connection, PEM."""
+
+    disabled: bool = False
+    server_name: str | None = None
+    server_ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> TlsSection:
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("client_cert and client_key belong together; give both or none")
+        return self
+
+
+class TemporalSection(Section):
+    """``[temporal]``: which server. What stands here wins over the profile and ``TEMPORAL_*``.
+
+    An API key is never written here: it comes from ``TEMPORAL_API_KEY``, the profile or ``api_key_file``.
+    """
+
+    profile: str | None = None
+    """Profile of Temporal's own configuration file, shared with its command line."""
+    config_file: Path | None = None
+    """That file, where it is not in its standard place."""
+    address: str | None = Field(default=None, pattern=r"^[^\s/]+:\d{1,5}$")
+    """``host:port``."""
+    namespace: str | None = Field(default=None, min_length=1)
+    api_key_file: Path | None = None
+    tls: TlsSection | None = None
+    connect_seconds: float = Field(default=10, gt=0)
+    ui_url: str | None = None
+    """Where people open the Web UI; links in messages start with it."""
+
+
+class LedgerSection(Section):
+    """``[ledger]``: the database that says whether we may send. One of ``url``, ``url_file``."""
+
+    url: str = Field(default="sqlite:///.trueup/ledger.db", min_length=1, repr=False)
+    url_file: Path | None = None
+    """A mounted file that holds the URL, because a URL may contain a password."""
+    look_always: bool = False
+    """After the ledger was restored from a backup: look before every write of an unfinished saga."""
+    personal_key_file: Path | None = None
+    """Key that encrypts personal values of the audit trail; without it none are kept."""
+
+    @property
+    def one_host_only(self) -> bool:
+        """Whether the database is a file, so that all processes must share one host."""
+        return self.url_file is None and self.url.startswith("sqlite")
+
+    def location(self) -> str:
+        """The URL to open, read afresh from ``url_file`` where that is given.
+
+        Raises:
+            OSError: ``url_file`` cannot be read.
+        """
+        return self.url_file.read_text().strip() if self.url_file else self.url
+
+
+class WorkerSection(Section):
+    """``[worker]``: how much work one process takes, and how it stops."""
+
+    hosts: int = Field(default=1, ge=1)
+    """Machines on which processes of this deployment run; more than one needs PostgreSQL."""
+    replicas: int = Field(default=1, ge=1)
+    """Worker processes in all. Slots times replicas stay within a vendor's concurrency."""
+    workflow_slots: int = Field(default=40, ge=2)
+    ledger_slots: int = Field(default=20, ge=1)
+    system_slots: int = Field(default=4, ge=1)
+    """Calls in flight per connected system and process, where ``slots`` says nothing else."""
+    slots: dict[str, int] = {}
+    """The same for one system instance: at most its vendor's concurrency divided by ``replicas``."""
+    calls_per_second: dict[str, float] = {}
+    """Rate limit of a system instance's task queue, over all processes. Set below the vendor's own."""
+    cached_workflows: int = Field(default=1000, ge=0)
+    graceful_shutdown_seconds: float = Field(default=60, gt=0)
+    """How long a stopping worker lets calls finish; more than the longest single vendor call."""
+    deployment: str = "trueup"
+    build_id: str | None = None
+    """Turns worker versioning on: runs stay on the code they started with."""
+    ready_file: Path | None = None
+    """Exists while the worker takes work."""
+    live_file: Path | None = None
+    """Touched while the process is well; its age is the liveness check."""
+
+    def slots_for(self, system: str) -> int:
+        """Calls in flight of one process to one system instance."""
+        return self.slots.get(system, self.system_slots)
+
+
+class RetrySection(Section):
+    """``[retry]``: time limits in seconds; a run keeps the ones it was started with.
+
+    The names are those of the sagas' own ``Timings``, which is built from here.
+    """
+
+    attempts: int = Field(default=5, ge=1, le=100)
+    """The server's retries of one call before the saga itself waits."""
+    first_interval: float = Field(default=1, gt=0)
+    longest_interval: float = Field(default=30, gt=0)
+    call: float = Field(default=35, gt=0)
+    """One vendor call."""
+    read: float = Field(default=120, gt=0)
+    """One reading step."""
+    write: float = Field(default=300, gt=0)
+    """One writing or undoing step with its looks and read-backs."""
+    long: float = Field(default=900, gt=0)
+    """A step that polls a vendor's own work."""
+    heartbeat: float = Field(default=15, gt=0)
+    """What a dead worker costs before the next attempt starts."""
+    wait_ceiling: float = Field(default=300, gt=0)
+    """Longest pause between tries while a system is away."""
+    wait_first: float = Field(default=5, gt=0)
+    gate_reminder: float = Field(default=86_400, gt=0)
+    renew_after: float = Field(default=604_800, gt=0)
+    """A parked saga moves to current code after this long."""
+    settle_poll: float = Field(default=0.5, gt=0)
+
+    @model_validator(mode="after")
+    def _one_call_fits(self) -> RetrySection:
+        if self.first_interval > self.longest_interval:
+            raise ValueError("first_interval is longer than longest_interval")
+        if self.wait_first > self.wait_ceiling:
+            raise ValueError("wait_first is longer than wait_ceiling")
+        if self.call >= self.write:
+            raise ValueError("call must be shorter than write, or a single slow answer times the step out")
+        return self
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    """For people on a terminal, JSON elsewhere."""
+    JSON = "json"
+    CONSOLE = "console"
+
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class LoggingSection(Section):
+    """``[logging]``: what is logged, and how."""
+
+    level: Level = "INFO"
+    format: LogFormat = LogFormat.AUTO
+    file: Path | None = None
+    """Instead of standard error."""
+    sdk_level: Level = "WARNING"
+    """The Temporal SDK's Python side: a failed attempt is one line at WARNING."""
+    core_level: Literal["ERROR", "WARN", "INFO", "DEBUG"] = "ERROR"
+    """The SDK's native core prints whole failures at WARN, kilobytes each."""
+
+
+class TelemetrySection(Section):
+    """``[telemetry]``: metrics and traces, both off unless asked for."""
+
+    prometheus: str | None = Field(default=None, pattern=r"^\S*:\d{1,5}$")
+    """``host:port`` to serve metrics on."""
+    otlp_metrics: str | None = None
+    """URL of an OpenTelemetry collector that receives the SDK's metrics by gRPC."""
+    traces: bool = False
+    otlp_traces: str | None = None
+    """URL of a collector that receives spans; needs an OTLP exporter package."""
+
+
+class SystemSection(Section):
+    """``[systems.<instance>]``: one connected system.
+
+    Keys that are not listed here belong to the vendor and are kept, unread, in ``options``.
+    """
+
+    vendor: str = Field(pattern=NAME_PATTERN)
+    roles: tuple[SystemRole, ...] = Field(min_length=1)
+    region: str | None = None
+    """Only this region uses it; every one when empty."""
+    options: dict[str, Any] = Field(default={}, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_the_vendors_keys(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        ours = cls.model_fields.keys() - {"options"}
+        return {key: item for key, item in value.items() if key in ours} | {
+            "options": {key: item for key, item in value.items() if key not in ours}
+        }
+
+
+class NotifySection(Section):
+    """``[notify]``: where messages for people go."""
+
+    system: str | None = None
+    """Instance with the notification role; nobody is told anything without one."""
+    default_channel: str | None = None
+    channels: dict[str, str] = {}
+    """Channel or mailbox by purpose: ``pmo``, or the name of an exception queue."""
+
+    def channel_for(self, purpose: str) -> str | None:
+        """Where messages of that purpose go."""
+        return self.channels.get(purpose, self.default_channel)
