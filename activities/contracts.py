@@ -79,6 +79,8 @@ class StartSaga(Canonical):
     mapping: dict[str, str] = {}
     source_event_at: datetime | None = None
     """When the business event happened: the five-minute clock counts from here."""
+    repair_roles: dict[str, tuple[str, ...]] = {}
+    """Roles that may repair, by exception queue; an absent queue allows anybody."""
     state: dict[str, Any] | None = None
     """The saga's own state when it continues as new."""
 
@@ -165,6 +167,17 @@ class ShapeEngagement(Canonical):
     """A repair's merge patch on the deal (rule: audited, never written to the CRM)."""
 
 
+class DealAmendment(Canonical):
+    """What a repair may amend about a deal that does not validate: for this run, never in the CRM."""
+
+    deal: dict[str, Any] = {}
+    """A JSON merge patch on the deal as read."""
+
+
+class BaselineRetry(Canonical):
+    """Nothing can be amended about a baseline that differs: the systems are corrected, then read again."""
+
+
 class ClientPlacement(Canonical):
     """A client in one ERP: which record it is, or that it is to be made."""
 
@@ -190,6 +203,7 @@ class EngagementPlan(Canonical):
     serial_psa: tuple[str, ...] = ()
     """Delivery systems that create projects one after another."""
     gates: tuple[GateRequest, ...] = ()
+    deal: RecordRef | None = None
     deal_class: DealClass | None = None
     at_stake: Money | None = None
     deal_digest: str = ""
@@ -289,6 +303,7 @@ class SendNotice(Canonical):
     saga: SagaRef
     step: str
     notice: Notice
+    values: dict[str, str] = {}
 
 
 # --- kernel: inputs --------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class Timings(Canonical):
     """
 
     attempts: int = 5
-    """Server-side retries before the saga itself waits (bounded: an endless retry is a stuck saga nobody sees)."""
+    """Server-side retries before the saga itself waits: an endless retry is a stuck saga nobody sees."""
     first_interval: float = 1
     longest_interval: float = 30
     call: float = 35

@@ -82,6 +82,8 @@ class Policies(Canonical):
     approved_words: tuple[str, ...] = ("Approved",)
     """Which commercial approval states count as approved."""
     sow_required: bool = True
+    purchase_order_required: tuple[str, ...] = ()
+    """Legal entities that invoice only against a purchase order."""
     credit_review: GatePolicy | None = None
     sow_gate: GatePolicy | None = None
     client_choice: GatePolicy | None = None

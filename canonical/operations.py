@@ -63,6 +63,8 @@ class ErpClient(Canonical):
     """Codes of the firm's legal entities it may be invoiced by."""
     currencies: tuple[str, ...] = ()
     inactive: bool = False
+    linked: bool = False
+    """Our cross-reference says that this is the client: the strongest evidence."""
 
 
 class ClientSetup(Canonical):

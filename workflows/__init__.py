@@ -1,0 +1,1 @@
+"""The sagas as durable code, and the small kernel they share."""

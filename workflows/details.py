@@ -1,0 +1,141 @@
+"""The saga's live details for the Web UI, in Markdown: headline, steps, failure, the command to type."""
+
+from __future__ import annotations
+
+from canonical.refs import RecordRef
+from canonical.saga import SagaStatus, SagaView, StepState, StepView
+
+_MARK = {
+    StepState.DONE: "✔",
+    StepState.SKIPPED: "↷",
+    StepState.RUNNING: "▶",
+    StepState.WAITING: "…",
+    StepState.GATED: "?",
+    StepState.PARKED: "✘",
+    StepState.UNDOING: "↶",
+    StepState.UNDONE: "↶",
+    StepState.UNDO_BLOCKED: "✘",
+    StepState.PENDING: "·",
+}
+
+
+def details(view: SagaView) -> str:
+    """The whole panel."""
+    parts = [f"## {_plain(view.headline)}", _facts(view), _table(view)]
+    parts += [_trouble(view, step) for step in view.parked_steps]
+    parts += [_question(view, step) for step in view.gates]
+    parts += [
+        f"**Waiting for {step.system}**: {_plain(step.failure.message)} It goes on by itself."
+        for step in view.steps
+        if step.state is StepState.WAITING and step.failure
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def commands(view: SagaView, step: StepView) -> list[str]:
+    """What an operator may type about a parked step, most likely first."""
+    base = f"trueup resolve {view.saga_id} {step.id}"
+    lines = [f"{base} --retry"]
+    if step.state is StepState.UNDO_BLOCKED:
+        return [*lines, f'{base} --skip --reason "handled by hand: ..."']
+    lines.append(f"{base} --amend FILE.json   # retry with amended input")
+    lines.append(f'{base} --skip --result FILE.json --reason "..."')
+    if not view.pivot_passed:
+        lines.append(f'{base} --undo-all --reason "..."')
+    return lines
+
+
+def _facts(view: SagaView) -> str:
+    facts = [f"**Status** {view.status.value}"]
+    if view.codes:
+        facts.append("**Project code** " + ", ".join(view.codes.values()))
+    if view.at_stake:
+        facts.append(f"**At stake** {view.at_stake}")
+    if view.parked_since:
+        facts.append(f"**Since** {view.parked_since:%Y-%m-%d %H:%M} UTC")
+    return " · ".join(facts)
+
+
+def _table(view: SagaView) -> str:
+    rows = ["| | Step | System | State | Records |", "|---|---|---|---|---|"]
+    for step in view.steps:
+        records = ", ".join(_record(ref) for ref in step.records) or "–"
+        note = f" ({_plain(step.note)})" if step.note else ""
+        state = f"{step.state.value}{note}"
+        rows.append(
+            f"| {_MARK[step.state]} | {_plain(step.title)} | {step.system or '–'} | {state} | {records} |"
+        )
+    return "\n".join(rows)
+
+
+def _trouble(view: SagaView, step: StepView) -> str:
+    failure = step.failure
+    if failure is None:
+        return ""
+    lines = [f"### {_plain(step.title)}: {failure.cause.value}", _plain(failure.message)]
+    lines += [
+        f"- **{finding.cause.value}** {_plain(finding.message)} *{_plain(finding.remedy)}*"
+        for finding in failure.findings
+    ]
+    if failure.record:
+        lines.append(f"Record: {_record(failure.record)}")
+    if failure.remedy:
+        lines.append(f"**Remedy:** {_plain(failure.remedy)}")
+    if failure.survivors:
+        lines.append("Still there: " + ", ".join(_record(ref) for ref in failure.survivors))
+    lines.append(f"Queue **{failure.queue.value}**. Type:")
+    lines.append("```\n" + "\n".join(commands(view, step)) + "\n```")
+    return "\n\n".join(lines)
+
+
+def _question(view: SagaView, step: StepView) -> str:
+    gate = step.gate
+    if gate is None:
+        return ""
+    figures = "\n".join(f"- {name}: {_plain(value)}" for name, value in gate.figures.items())
+    choices = "\n".join(f"- `{value}`: {_plain(text)}" for value, text in gate.choices.items())
+    pick = " --choice VALUE" if gate.choices else ""
+    return "\n\n".join(
+        part
+        for part in (
+            f"### Decision: {_plain(gate.title)}",
+            _plain(gate.question),
+            figures,
+            choices,
+            f"Who: {', '.join(gate.roles)}."
+            + (
+                f" Until {gate.deadline:%Y-%m-%d %H:%M} UTC; then: {gate.on_deadline}."
+                if gate.deadline
+                else ""
+            ),
+            f"```\ntrueup approvals approve {view.saga_id} {step.id}{pick}\n"
+            f'trueup approvals reject {view.saga_id} {step.id} --reason "..."\n```',
+        )
+        if part
+    )
+
+
+def _record(ref: RecordRef) -> str:
+    label = f"{ref.type} {ref.id}"
+    return f"[{label}]({ref.url})" if ref.url else label
+
+
+def _plain(text: str) -> str:
+    """A vendor's or a client's words without power over the page: Markdown and HTML made harmless."""
+    for char in "\\`*_[]<>|#":
+        text = text.replace(char, "\\" + char)
+    return text.replace("\n", " ")
+
+
+STATUS_WORDS = {
+    SagaStatus.RUNNING: "in progress",
+    SagaStatus.WAITING: "waiting for a system, goes on by itself",
+    SagaStatus.GATED: "waiting for a decision",
+    SagaStatus.PARKED: "parked: needs a repair",
+    SagaStatus.UNDOING: "being undone",
+    SagaStatus.UNDO_BLOCKED: "undo blocked: needs a person",
+    SagaStatus.COMPLETE: "complete",
+    SagaStatus.UNDONE: "undone: nothing of it remains",
+    SagaStatus.FAILED: "ended before the first write",
+    SagaStatus.PLANNED: "planned, nothing written",
+}
