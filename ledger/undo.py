@@ -1,0 +1,119 @@
+"""Undoing writes: tombstones first, then one effect after the other, newest first.
+
+Order of an undo: ``tombstone`` the step; per effect wait until ``in_flight_until``, call ``undoing``, look,
+undo at the vendor, call ``undone``. Shared effects go through ``release_hold`` before that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import or_
+from sqlmodel import col, select
+
+from canonical.causes import Cause
+from canonical.failures import Conflict, Failure
+from canonical.saga import Actor
+from canonical.writes import UndoOutcome
+from ledger.effect_rows import audit_entry, effect_row, known_effect
+from ledger.outcomes import Outcomes
+from ledger.rows import EffectRow, EffectState
+from ledger.tables.effect import Effect
+from ledger.tables.holder import Holder
+from ledger.tables.tombstone import Tombstone
+
+
+class Undo(Outcomes):
+    """Tombstones and the undoing of effects."""
+
+    async def tombstone(self, step_key: str, *, saga_id: str, actor: Actor) -> list[EffectRow]:
+        """Forbid all later sends of a step and say what it may have left behind. Idempotent.
+
+        Returns:
+            The step's effects in every state, newest first, each with ``in_flight_until``; also shared
+            ones that it holds without having made them.
+        """
+        async with self.transaction() as session:
+            await self.lock(session, f"step:{step_key}")
+            values: dict[str, Any] = {"step_key": step_key, "saga_id": saga_id, "at": self.now()}
+            values["actor_id"] = await self._put_person(session, actor.name)
+            await self.insert_ignore(session, Tombstone, values)
+            held = select(Holder.shared_key).where(col(Holder.step_key) == step_key)
+            query = select(Effect).where(
+                or_(
+                    col(Effect.step_key) == step_key,
+                    col(Effect.attempt_step_key) == step_key,
+                    col(Effect.shared).in_(held) & col(Effect.undone_at).is_(None),
+                )
+            )
+            return [effect_row(row) for row in await session.exec(query.order_by(col(Effect.id).desc()))]
+
+    async def undoing(self, key: str) -> EffectRow:
+        """Mark an effect as being undone, right before looking for it. Idempotent; also clears a failure.
+
+        Raises:
+            Defect: it was never claimed.
+        """
+        async with self.transaction() as session:
+            row = await known_effect(session, key)
+            if row.state != EffectState.UNDONE:
+                row.state = EffectState.UNDOING.value
+                row.undo_failure = None
+                row.landed_late = False
+                row.updated_at = self.now()
+                session.add(row)
+            return effect_row(row)
+
+    async def undone(self, key: str, outcome: UndoOutcome, *, actor: Actor | None = None) -> EffectRow:
+        """Record that no live record of ours remains, with an audit row; removes its links. Idempotent.
+
+        Args:
+            key: The effect's key.
+            outcome: What the vendor's side of the undo did.
+            actor: On whose authority it was undone; the writer's when empty.
+
+        Raises:
+            Conflict: it was not marked ``undoing``, or it landed since: call ``undoing`` and look again.
+        """
+        async with self.transaction() as session:
+            row = await known_effect(session, key)
+            if row.state == EffectState.UNDONE:
+                return effect_row(row)
+            if row.state != EffectState.UNDOING or row.landed_late:
+                raise Conflict(
+                    f"{row.title}: landed while it was being undone"
+                    if row.landed_late
+                    else f"{row.title}: is {row.state}, not being undone",
+                    cause=Cause.VERSION_CONFLICT,
+                    system=row.system,
+                    key=key,
+                    record=effect_row(row).record,
+                    remedy="look again, then undo again",
+                )
+            row.state = EffectState.UNDONE.value
+            row.undo_outcome = outcome.model_dump(mode="json")
+            row.undo_failure = None
+            row.undone_at = row.undone_at or self.now()
+            row.updated_at = self.now()
+            session.add(row)
+            await self._unlink_effect(session, key)
+            await session.flush()
+            name = (await self._names(session, [row.actor_id]))[row.actor_id]
+            entry = audit_entry(row, "undone", name, result=outcome.result.value, gap=outcome.gap)
+            actor_id = row.actor_id
+            if actor is not None:
+                actor_id = await self._put_person(session, actor.name)
+                entry = entry.model_copy(update={"actor": actor})
+            await self._append(session, entry, actor_id)
+            return effect_row(row)
+
+    async def undo_failed(self, key: str, failure: Failure) -> EffectRow:
+        """Record that an undo is blocked; the effect stays ``undoing`` until somebody helps."""
+        async with self.transaction() as session:
+            row = await known_effect(session, key)
+            if row.state != EffectState.UNDONE:
+                row.state = EffectState.UNDOING.value
+                row.undo_failure = failure.model_dump(mode="json")
+                row.updated_at = self.now()
+                session.add(row)
+            return effect_row(row)
