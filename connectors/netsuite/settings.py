@@ -1,0 +1,246 @@
+"""Settings of one NetSuite account: where it is, how to sign in, and how our words map to its ids.
+
+Everything that differs between accounts (internal ids, custom field ids, enumerations, numbering, tax
+engine) is configuration. Defaults whose values Oracle's help does not confirm are marked *assumption*;
+``trueup doctor`` checks the ones that can be checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from canonical.engagement import BillingMethod, RevenueMethod
+from connectors.kit.secrets import Secret
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{name!r} is not an IANA time zone, for example Europe/Berlin") from None
+    return name
+
+
+class OAuthM2M(_Part):
+    """OAuth 2.0 client credentials with a certificate (Oracle help: OAuth 2.0 machine to machine)."""
+
+    kind: Literal["oauth_m2m"] = "oauth_m2m"
+    client_id: str
+    """Client id of the integration record."""
+    certificate_id: str
+    """The ``kid`` shown in the M2M mapping."""
+    private_key: Secret
+    """PEM key of the uploaded certificate; RSA 3072/4096 or EC P-256/384/521."""
+    algorithm: Literal["PS256", "PS384", "PS512", "ES256", "ES384", "ES512"] = "PS256"
+    """NetSuite does not accept RS256."""
+    scope: tuple[str, ...] = ("rest_webservices",)
+    assertion_seconds: Annotated[int, Field(ge=30, le=3600)] = 300
+    """Life of an assertion in seconds; NetSuite allows at most 60 minutes."""
+    token_url: str | None = None
+    """Audience and address of the token call when it is not on ``base_url``."""
+
+
+class Tba(_Part):
+    """Token-based authentication (OAuth 1.0, HMAC-SHA256). No new integrations from release 2027.1."""
+
+    kind: Literal["tba"] = "tba"
+    realm: str
+    """Account id with underscore and capitals, for example ``1234567_SB1``."""
+    consumer_key: str
+    consumer_secret: Secret
+    token_id: str
+    token_secret: Secret
+
+
+class RevenueRule(_Part):
+    """What tells NetSuite how to recognise a promise. REST exposes only the project's two fields."""
+
+    estimate_template: str | None = None
+    """Id for ``job.estimateRevRecTemplate``."""
+    forecast_rule: str | None = None
+    """Id for ``job.revRecForecastRule``."""
+    line_fields: dict[str, Any] = {}
+    """Further fields of the order line, for example a custom column or a revenue rule the account exposes."""
+
+
+class OrderStatus(_Part):
+    """Ids of ``salesOrder.orderStatus``. A and B are the sheet's; C (cancelled), H (closed): assumption."""
+
+    pending_approval: str = "A"
+    pending_fulfillment: str = "B"
+    not_approved: tuple[str, ...] = ("A", "C", "H")
+    """Statuses that do not count as an approved contract."""
+
+
+class JobStatus(_Part):
+    """Ids of ``job.entityStatus`` (an enumeration 1..5). Which number means what: assumption."""
+
+    prepared: str = "4"
+    open: str = "2"
+    closed: str = "1"
+
+
+class CustomFields(_Part):
+    """Ids of the account's custom fields; an absent one is not written and not read."""
+
+    client_saga: str | None = None
+    """``custentity_...`` text on customers: which saga made or inactivated the record (rule 16)."""
+    project_saga: str | None = None
+    """``custentity_...`` text on projects."""
+    order_saga: str | None = None
+    """``custbody_...`` text on transactions."""
+    line_billing_method: str | None = None
+    """``custcol_...`` text on order lines: our word for the line's billing method."""
+    line_revenue_method: str | None = None
+    line_key: str | None = None
+    """``custcol_...`` text on order lines: the deal line it comes from."""
+
+
+class DimensionMap(_Part):
+    """Where one of our dimensions goes on an order line (NetSuite: department, class, location)."""
+
+    field: str
+    ids: dict[str, str]
+
+
+class NetSuiteMapping(_Part):
+    """How our words map to this account. A run is pinned to the digest of this part."""
+
+    subsidiaries: dict[str, str]
+    """Our legal entity code -> subsidiary id."""
+    currencies: dict[str, str]
+    """ISO 4217 code -> currency id."""
+    payment_terms: dict[str, str] = {}
+    """Our (or the CRM's) word -> id of the payment terms."""
+    job_billing_types: dict[str, str] = {
+        "time_and_materials": "TM",
+        "fixed_schedule": "FBI",
+        "milestone": "FBM",
+        "retainer": "FBI",
+        "progress": "FBM",
+        "mixed": "CB",
+    }
+    """Billing method -> ``job.jobBillingType``; ``mixed`` for a contract whose lines differ. Ids other than
+    TM: assumption."""
+    project_expense_types: dict[str, str] = {}
+    """Billing method -> ``job.projectExpenseType``; others take the default."""
+    default_project_expense_type: str = "-2"
+    """Mandatory with a subsidiary."""
+    schedule_frequencies: dict[str, str] = {
+        "weekly": "WEEKLY",
+        "monthly": "MONTHLY",
+        "quarterly": "QUARTERLY",
+        "semi_annually": "SEMIANNUALLY",
+        "annually": "ANNUALLY",
+        "once": "NEVER",
+        "irregular": "CUSTOM",
+    }
+    """Shape of a billing schedule -> ``billingSchedule.frequency``. All but QUARTERLY: assumption."""
+    schedule_type: str = "STD"
+    schedule_repeat_every: str = "1"
+    schedule_in_arrears: bool = True
+    revenue_rules: dict[RevenueMethod, RevenueRule] = {}
+    order_status: OrderStatus = OrderStatus()
+    job_status: JobStatus = JobStatus()
+    order_entity: Literal["bill_to", "client"] = "bill_to"
+    """Which customer the sales order names; the project always hangs under the client."""
+    purchase_order_field: str | None = "otherRefNum"
+    """Order field for the client's purchase order number."""
+    memo_field: str | None = "memo"
+    """Order field for the contract's name."""
+    tax: Literal["suitetax", "legacy"] = "suitetax"
+    """The account's tax engine (REST shows different fields in each)."""
+    tax_number_field: str | None = None
+    """Customer field for the tax number: ``defaultTaxReg`` (SuiteTax) or ``vatRegNumber`` (legacy,
+    assumption) unless set."""
+    send_address: bool = True
+    """Write ``addressBook`` on new customers (names inside it: assumption)."""
+    client_auto_numbering: bool = True
+    """The account numbers customers itself; else ``entityId`` is our client key."""
+    project_auto_numbering: bool = True
+    """The account makes the project code; else we compose it from the contract's key."""
+    project_code_prefix: str = "P-"
+    """For accounts without auto-numbering."""
+    text_limits: dict[str, int] = {"client.name": 83, "project.title": 83, "contract.name": 999}
+    """Longest text by canonical field (assumption: not in the REST reference)."""
+    employees: dict[str, str] = {}
+    """Project manager's e-mail -> employee id."""
+    dimensions: dict[
+        Literal["region", "department", "practice", "service_line", "cost_centre"], DimensionMap
+    ] = {}
+    custom: CustomFields = CustomFields()
+    constants: dict[str, dict[str, Any]] = {}
+    """Record type -> further fields that this account makes mandatory, in NetSuite's JSON."""
+    account_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """SuiteQL speaks in the account's zone; records speak UTC."""
+
+    @field_validator("job_billing_types")
+    @classmethod
+    def _known_methods(cls, value: dict[str, str]) -> dict[str, str]:
+        unknown = set(value) - {*BillingMethod, "mixed"}
+        if unknown:
+            raise ValueError(
+                f"unknown billing methods {sorted(unknown)}; known: {sorted(BillingMethod)}, mixed"
+            )
+        return value
+
+    @field_validator("subsidiaries", "currencies")
+    @classmethod
+    def _one_to_one(cls, value: dict[str, str]) -> dict[str, str]:
+        if len(set(value.values())) != len(value):
+            raise ValueError("two of our codes name the same NetSuite id; reading back would be ambiguous")
+        return value
+
+    @property
+    def tax_field(self) -> str:
+        """The customer's field for its tax number."""
+        return self.tax_number_field or ("defaultTaxReg" if self.tax == "suitetax" else "vatRegNumber")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, independent of the order in which it was written."""
+        content = json.dumps(json.loads(self.model_dump_json()), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+class NetSuiteSettings(_Part):
+    """One NetSuite account."""
+
+    base_url: str
+    """``https://{account}.suitetalk.api.netsuite.com``; account lower-cased, ``_`` as ``-``."""
+    auth: Annotated[OAuthM2M | Tba, Field(discriminator="kind")]
+    mapping: NetSuiteMapping
+    concurrency: Annotated[int, Field(ge=1, le=16)] = 5
+    """Our share of the account's concurrent calls (standard tier 15, developer accounts 5)."""
+    ca_file: Path | None = None
+    reference_cache_seconds: Annotated[float, Field(ge=0)] = 300
+    """How long subsidiaries, currencies, terms and periods are believed; items are always read."""
+    overload_401_seconds: Annotated[float, Field(ge=0)] = 60
+    """A 401 on a fresh token counts as overload while another call succeeded within these seconds; users
+    report that NetSuite answers so beyond the concurrency limit. 0 switches it off."""
+    search_lag_seconds: Annotated[float, Field(ge=0)] = 3
+    """How long SuiteQL may lag behind record writes (assumption)."""
+    cursor_overlap_minutes: Annotated[int, Field(ge=0)] = 10
+    detail_limit: Annotated[int, Field(ge=1, le=200)] = 20
+    """Candidates of a client search that are read one by one for their currencies."""
+    links: dict[str, str] = {}
+    """Record type -> address with ``{id}``: the account's UI page. Without: the API address."""
+
+    @model_validator(mode="after")
+    def _bare_host(self) -> NetSuiteSettings:
+        if not self.base_url.startswith(("https://", "http://")) or self.base_url.endswith("/"):
+            raise ValueError(
+                "base_url is scheme and host without a trailing slash, for example "
+                "https://1234567-sb1.suitetalk.api.netsuite.com"
+            )
+        return self

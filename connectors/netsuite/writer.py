@@ -1,0 +1,174 @@
+"""The executor's moves on NetSuite: send, find, read back, before-image (undo is in ``undo``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from canonical.failures import Conflict, Defect, OutcomeUnknown, SystemFailure
+from canonical.writes import Landed, VendorWrite, WriteKind
+from connectors.kit.http import fill
+from connectors.netsuite import wire
+from connectors.netsuite.client import NetSuiteClient
+from connectors.netsuite.settings import NetSuiteMapping
+from connectors.netsuite.values import EXPANDED, canonical_values
+
+GENERATED = {
+    "job": {"code": "entityId"},
+    "customer": {"code": "entityId"},
+    "salesOrder": {"number": "tranId"},
+    "invoice": {"number": "tranId"},
+    "creditMemo": {"number": "tranId"},
+}
+"""Values that only NetSuite makes: the name in ``VendorWrite.produces`` -> field of the record."""
+
+
+class Writer:
+    """Sends planned writes and looks for what they left behind."""
+
+    def __init__(self, client: NetSuiteClient, mapping: NetSuiteMapping) -> None:
+        self.client = client
+        self.mapping = mapping
+
+    async def send(self, write: VendorWrite) -> Landed:
+        """Make the call once; then read what only NetSuite could make (204 answers are empty).
+
+        Raises:
+            OutcomeUnknown: no answer, or it landed and the generated values could not be read.
+        """
+        response = await self.client.call(
+            write.method,
+            fill(write.path, write.path_values),
+            what=write.title,
+            write=True,
+            body=wire.numbers(write.body),
+            query=write.query or None,
+            headers=write.headers,
+            record=None if write.target is None else self.client.ref(write.record_type, str(write.target)),
+            key=write.key,
+        )
+        if write.kind is WriteKind.UPDATE:
+            return self._landed(write.record_type, str(write.target))
+        record_id = wire.location_id(response.headers.get("Location"))
+        if record_id is None or record_id.startswith("eid:"):
+            return await self._after(write, None)
+        if self._generated(write):
+            return await self._after(write, record_id)
+        return self._landed(write.record_type, record_id)
+
+    async def _after(self, write: VendorWrite, record_id: str | None) -> Landed:
+        """Read what a create made. It landed: whatever goes wrong now, the outcome is to be looked up."""
+        try:
+            if record_id is None:
+                found = await self.find(write)
+            else:
+                record = await self.client.get(
+                    write.record_type, record_id, fields=[*self._generated(write).values()]
+                )
+                found = None if record is None else self._from_record(write, {**record, "id": record_id})
+        except SystemFailure as failure:
+            if isinstance(failure, Defect):
+                raise
+            raise self._unknown(write, failure.failure.message) from failure
+        if found is None:
+            raise self._unknown(write, "it cannot be read yet")
+        return found
+
+    def _unknown(self, write: VendorWrite, reason: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            f"{write.title}: {self.client.system} accepted it, but {reason}",
+            system=self.client.system,
+            key=write.key,
+        )
+
+    async def find(self, write: VendorWrite) -> Landed | None:
+        """A create by its external id, its stamped name or its natural key; an update by its values."""
+        if write.kind is WriteKind.UPDATE:
+            record = await self._current(write)
+            if record is None or not wire.shows_all(record, wire.numbers(write.body)):
+                return None
+            return self._landed(write.record_type, str(write.target), record)
+        record = await self._search(write)
+        return None if record is None else self._from_record(write, record)
+
+    async def _search(self, write: VendorWrite) -> dict[str, Any] | None:
+        what = f"Look for {write.record_type} {write.stamp}"
+        if (condition := write.options.get("find_filter")) is not None:
+            ids = await self.client.filtered_ids(write.record_type, str(condition), what=what)
+        elif (sql := write.options.get("find_sql")) is not None:
+            ids = [str(row["id"]) for row in await self.client.rows(str(sql), what=what)]
+        else:
+            return await self.client.get(write.record_type, external_id=write.stamp, what=what)
+        if len(ids) > 1:
+            raise Conflict(
+                f"{what}: {self.client.system} has {len(ids)} of them ({', '.join(ids[:5])}).",
+                system=self.client.system,
+                key=write.key,
+                record=self.client.ref(write.record_type, ids[0]),
+                remedy="Keep one, delete the others in NetSuite, then retry.",
+            )
+        return {"id": ids[0]} if ids else None
+
+    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
+        """Current values of exactly the fields in ``expect``, read by record (SuiteQL may lag)."""
+        if not write.expect:
+            return {}
+        record = await self.client.get(
+            write.record_type, landed.id, expand=write.record_type in EXPANDED, what=f"Check {write.title}"
+        )
+        if record is None:
+            return dict.fromkeys(write.expect)
+        values = canonical_values(self.mapping, write.record_type, record)
+        missing = set(write.expect) - set(values)
+        if missing:
+            raise Defect(
+                f"A read-back of {write.record_type} does not know {sorted(missing)}.",
+                system=self.client.system,
+                key=write.key,
+            )
+        return {name: values[name] for name in write.expect}
+
+    async def before_image(self, write: VendorWrite) -> dict[str, Any]:
+        """Current values of the fields in ``restore``."""
+        if not write.restore:
+            return {}
+        record = await self._current(write)
+        return {} if record is None else wire.image(record, write.restore)
+
+    async def _current(self, write: VendorWrite) -> dict[str, Any] | None:
+        expand = any(isinstance(v, Mapping) and "items" in v for v in (write.body or {}).values())
+        return await self.client.get(write.record_type, str(write.target), expand=expand)
+
+    def _generated(self, write: VendorWrite) -> dict[str, str]:
+        known = GENERATED.get(write.record_type, {})
+        unknown = set(write.produces) - {"id", *known}
+        if unknown:
+            raise Defect(f"{write.record_type} does not produce {sorted(unknown)}.", key=write.key)
+        return {name: known[name] for name in write.produces if name != "id"}
+
+    def _from_record(self, write: VendorWrite, record: Mapping[str, Any]) -> Landed:
+        values = {name: str(record.get(field) or "") for name, field in self._generated(write).items()}
+        if not all(values.values()):
+            missing = ", ".join(name for name, value in values.items() if not value)
+            raise Defect(
+                f"{write.record_type} {record['id']} shows no {missing}.",
+                system=self.client.system,
+                key=write.key,
+                remedy="Check the account's auto-numbering and the role's field permissions.",
+            )
+        return self._landed(write.record_type, str(record["id"]), record, values)
+
+    def _landed(
+        self,
+        record_type: str,
+        record_id: str,
+        record: Mapping[str, Any] | None = None,
+        values: dict[str, str] | None = None,
+    ) -> Landed:
+        version = None if record is None else record.get("lastModifiedDate")
+        return Landed(
+            id=record_id,
+            values=values or {},
+            version=None if version is None else str(version),
+            url=self.client.link(record_type, record_id),
+        )
