@@ -262,13 +262,16 @@ class Kantata(Simulator):
         seeding.seed(self.world, records)
 
     def control(self, call: Call) -> Answer | None:
-        """``GET``/``POST /_sim/schema``: custom fields of the account."""
+        """``GET``/``POST``/``DELETE /_sim/schema``: custom fields of the account."""
         if call.path.rstrip("/") != f"{self.CONTROL}schema":
             return None
         if call.method == "POST":
             for type_, rows in seeding.declare_fields(self.world, call.json()).items():
                 self.schema.setdefault(type_, []).extend(rows)
-        return Answer(200, self.schema) if call.method in ("GET", "POST") else None
+        elif call.method == "DELETE":
+            # The fields that exist go with the next reset.
+            self.schema.clear()
+        return Answer(200, self.schema) if call.method in ("GET", "POST", "DELETE") else None
 
     def _control(self, call: Call) -> Answer:
         templates.advance(self.world)

@@ -155,7 +155,7 @@ def clean(world: World, draft: Draft) -> None:
         (draft.fields if one.stored else draft.extra)[name] = read
     for one in writable.values():
         absent = draft.row.get(one.name) in (None, "", [])
-        if one.required and absent and (creating or one.name in draft.row):
+        if one.required and absent and (creating or one.name in draft.row or not one.create):
             draft.problems.add(one.name, f"{label(one.name)} can't be blank")
 
 

@@ -11,6 +11,19 @@ from simulators.kantata.schema import RESOURCES, Resource
 from simulators.kantata.world import World
 from simulators.kit import Record
 
+_RANK = {
+    "users": -3,
+    "rate_cards": -2,
+    "custom_field_sets": -3,
+    "custom_fields": -2,
+    "custom_field_choices": -1,
+    "workspaces": 0,
+    "invoices": 2,
+    "external_references": 2,
+    "custom_field_values": 2,
+    "external_payments": 3,
+}
+"""When a type is stored in a seed; 1 for those not named."""
 _NESTED = {"external_reference", "custom_fields"}
 _SYNONYMS = {
     "workspace_allocations": {"resource_id": "workspace_resource_id"},
@@ -39,6 +52,9 @@ def seed(world: World, records: dict[str, list[Record]]) -> None:
     for type_, rows in records.items():
         for row in rows:
             drafts.append((RESOURCES[type_], _read(world, RESOURCES[type_], row, coming)))
+    # Projects before what lies in them, invoices after their lines, whatever the order given: defaults and
+    # totals are taken from the records around.
+    drafts.sort(key=lambda d: _RANK.get(d[0].name, 1))
     for resource, draft in drafts:
         _store(world, resource, draft)
 
