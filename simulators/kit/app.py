@@ -150,7 +150,7 @@ class Simulator:
         self.store.clear()
         self.faults.clear()
         self.calls.clear()
-        self.clock.offset = timedelta(0)
+        self.clock.reset()
         self.peak_in_flight = 0
 
     # --- ASGI -----------------------------------------------------------------------------------

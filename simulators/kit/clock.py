@@ -12,6 +12,10 @@ class Clock:
         self.offset = timedelta(0)
         self._last = datetime.min.replace(tzinfo=UTC)
 
+    def reset(self) -> None:
+        """Back to real time; without this a clock once moved ahead would stand still until then."""
+        self.__init__()  # type: ignore[misc]
+
     def now(self) -> datetime:
         """The simulator's current instant (UTC, never equal to an earlier answer)."""
         now = datetime.now(UTC) + self.offset
