@@ -35,7 +35,7 @@ from connectors.kantata.mapping import (
     to_template,
     to_wire,
 )
-from connectors.kantata.records import RECORD_TYPES
+from connectors.kantata.records import RECORD_TYPES, read_record
 from connectors.kantata.schemas import Resource, Role, Story, Template, Workspace, parse
 from connectors.kantata.settings import KantataSettings
 from connectors.kantata.undo import Undo
@@ -126,7 +126,8 @@ class KantataConnector:
             Refused: the integration user may not see its money.
         """
         project_id = values[f"{delivery_symbol(setup.project.key)}.id"]
-        row, envelope = await self._existing("workspaces", project_id, f"Baseline of {setup.project.title}")
+        what = f"Baseline of {setup.project.title}"
+        row, envelope = await self._existing("workspaces", project_id, what, custom_fields=True)
         project = parse(Workspace, row, self._system)
         now = comparable("workspaces", row, envelope, self._mapping, self._system)
         structure = await self._structure(project_id, without_ours=False)
@@ -185,7 +186,9 @@ class KantataConnector:
             Conflict: two records carry the stamp; Kantata enforces no uniqueness.
         """
         if write.kind is WriteKind.UPDATE:
-            found = await self._read(write.record_type, str(write.target), f"Looking at {write.title}")
+            found = await read_record(
+                self._client, write.record_type, str(write.target), what=f"Looking at {write.title}"
+            )
             if found is None:
                 return None
             now = comparable(write.record_type, *found, self._mapping, self._system)
@@ -215,7 +218,12 @@ class KantataConnector:
             row = next((one for one in await self._candidates(write) if str(one["id"]) == landed.id), {})
             now: Mapping[str, Any] = row
         else:
-            found = await self._existing(write.record_type, landed.id, f"Reading back {write.title}")
+            found = await self._existing(
+                write.record_type,
+                landed.id,
+                f"Reading back {write.title}",
+                custom_fields="project_code" in write.expect,
+            )
             now = comparable(write.record_type, *found, self._mapping, self._system)
         # Numbers are answered in the form in which they were expected, so that equal values compare equal.
         return {
@@ -269,12 +277,10 @@ class KantataConnector:
         envelope = await self._client.list(write.record_type, what=what, query=query)
         return [row for row in envelope.rows if carries(row, envelope, service, write.operation, write.stamp)]
 
-    async def _read(self, kind: str, record_id: str, what: str) -> tuple[Row, Envelope] | None:
-        rules = RECORD_TYPES[kind]
-        return await self._client.get(kind, record_id, what=what, include=rules.include, **rules.by_id)
-
-    async def _existing(self, kind: str, record_id: str, what: str) -> tuple[Row, Envelope]:
-        found = await self._read(kind, record_id, what)
+    async def _existing(
+        self, kind: str, record_id: str, what: str, *, custom_fields: bool = False
+    ) -> tuple[Row, Envelope]:
+        found = await read_record(self._client, kind, record_id, what=what, custom_fields=custom_fields)
         if found is None:
             raise Conflict(
                 f"{what}: {kind} {record_id} is not in {self._system} any more.",

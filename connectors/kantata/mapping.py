@@ -222,7 +222,7 @@ def field_text(row: Row, envelope: Envelope, field_id: int, system: str) -> str 
 def to_template(row: Row, envelope: Envelope, mapping: KantataMapping, system: str) -> DeliveryTemplate:
     """A template and what applying it must produce.
 
-    A position's role is its assignment's name, with a trailing number ("Architect 2") taken off.
+    An assignment has no role in the reference, only a name: ``KantataMapping.seat_role`` reads it.
     """
     template = parse(Template, row, system)
     kinds = Counter(_story_types(template.raw_json))
@@ -230,7 +230,7 @@ def to_template(row: Row, envelope: Envelope, mapping: KantataMapping, system: s
         parse(TemplateAssignment, side, system)
         for side in envelope.included(row, "project_template_assignments", "project_template_assignment_ids")
     ]
-    roles = Counter(_role_of(assignment.name, mapping) for assignment in assignments)
+    roles = Counter(mapping.seat_role(assignment.name) for assignment in assignments)
     milestones = kinds.pop(MILESTONE, 0)
     return DeliveryTemplate(
         id=template.id,
@@ -240,10 +240,6 @@ def to_template(row: Row, envelope: Envelope, mapping: KantataMapping, system: s
         placeholders=len(assignments),
         roles=dict(sorted(roles.items())),
     )
-
-
-def _role_of(name: str, mapping: KantataMapping) -> str:
-    return mapping.role_word(re.sub(r"\s*[#(]?\d+\)?$", "", name).strip() or name)
 
 
 def _story_types(node: Any) -> Iterable[str]:
@@ -293,8 +289,9 @@ def to_structure(
     unnamed: dict[str, list[str]] = {}
     for resource in sorted(resources, key=lambda one: int(one.id)):
         if resource.user_id is None:
-            title = titles.get(resource.role_id or "") or resource.role_name or ""
-            unnamed.setdefault(mapping.role_word(title), []).append(resource.id)
+            title = titles.get(resource.role_id or "") or resource.role_name
+            role = mapping.role_word(title) if title else mapping.seat_role(resource.label or "")
+            unnamed.setdefault(role, []).append(resource.id)
     milestones = sum(1 for story in stories if story.story_type == MILESTONE)
     parts = [f"s{story.id}:{story.story_type}" for story in stories]
     parts += [f"r{resource.id}" for resource in resources]

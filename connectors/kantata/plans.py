@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+from canonical.causes import Cause, Queue
 from canonical.delivery import Milestone
-from canonical.failures import Defect
+from canonical.failures import Defect, Refused
 from canonical.money import exponent
 from canonical.names import shared_key
 from canonical.operations import DeliverySetup, WriteContext, delivery_symbol, group_symbol
@@ -204,11 +206,9 @@ def plan_structure(
             if number > brought:
                 writes.append(_placeholder(system, settings, context, setup, need.role, number))
             if need.bill_rate is not None:
-                rate = need.bill_rate
-                if settings.mapping.bill_rate_unit == "cents":
-                    rate = rate.scaleb(exponent(setup.project.currency))
+                rate = _rate_figure(system, settings, setup, need.role, need.bill_rate)
                 # The template's positions are values of the project's symbol, ours are records.
-                writes.append(_rate(system, context, setup, need.role, number, plain(rate), brought))
+                writes.append(_rate(system, context, setup, need.role, number, rate, brought))
     return writes
 
 
@@ -286,6 +286,26 @@ def _placeholder(
     )
 
 
+def _rate_figure(
+    system: str, settings: KantataSettings, setup: DeliverySetup, role: str, rate: Decimal
+) -> str:
+    currency = setup.project.currency
+    if settings.mapping.bill_rate_unit == "units":
+        return plain(rate)
+    cents = rate.scaleb(exponent(currency))
+    if cents != cents.to_integral_value():
+        # A contract rate may be finer than its currency (rule 5), a Kantata rate may not: never rounded here.
+        raise Refused(
+            f"The rate of {role}, {plain(rate)} {currency}, is finer than Kantata can hold.",
+            cause=Cause.PRICE_DIFFERS,
+            queue=Queue.BILLING,
+            system=system,
+            field="bill_rate",
+            remedy="Agree on a rate without fractions of a cent, or leave this position without a rate.",
+        )
+    return plain(cents)
+
+
 def _rate(
     system: str,
     context: WriteContext,
@@ -307,7 +327,7 @@ def _rate(
         target=target,
         fields={"bill_rate": (rate, "contract.rate_card")},
         name=f"{delivery}.rate.{slug(role)}.{number}",
-        title=f"Rate of {role} {number}: {rate} {setup.project.currency} an hour",
+        title=f"Rate of position {role} {number} an hour",
     )
 
 

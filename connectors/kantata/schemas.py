@@ -115,6 +115,7 @@ class Resource(Wire):
     workspace_id: Id | None = None
     role_id: Id | None = None
     role_name: str | None = None
+    label: str | None = None
     user_id: Id | None = None
     resource_bill_rate: Decimal | None = None
     bill_rate: Decimal | None = None

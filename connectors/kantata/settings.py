@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -63,6 +64,8 @@ class KantataMapping(_Frozen):
     """Kantata user ids; one is sent as ``approver_id``, several as ``approver_ids``."""
     role_titles: dict[str, str] = {}
     """HR's role word -> title of the Kantata role; a role that is not listed has the same name in both."""
+    seat_roles: dict[str, str] = {}
+    """Name of a template's position -> our role word, where the name is not the role's title."""
     title_with_code: bool = False
     """Whether a project's title begins with its code."""
     group_is_company: bool = True
@@ -70,10 +73,10 @@ class KantataMapping(_Frozen):
     """Template title -> id, needed where two templates of the account share a title."""
     milestone_budgets: bool = True
     """Whether billable milestones carry their amount as a fixed fee (needs budget access)."""
-    bill_rate_unit: Literal["units", "cents"] = "units"
-    """Unit of a placeholder's ``bill_rate`` (the reference names none; names without ``_in_cents`` are
-    whole units elsewhere)."""
-    recognition_unit: Literal["units", "cents"] = "units"
+    bill_rate_unit: Literal["units", "cents"] = "cents"
+    """Unit of a placeholder's ``bill_rate``. The reference names none; cents is its rule ("cents in most
+    attributes") and a project's ``price`` one of its two exceptions."""
+    recognition_unit: Literal["units", "cents"] = "cents"
     """Unit of ``amount`` in project accounting records; same reasoning."""
     limits: dict[str, int] = {}
     """Overrides of ``DEFAULT_LIMITS``, in characters."""
@@ -102,6 +105,11 @@ class KantataMapping(_Frozen):
         """Our word for a Kantata role title."""
         wanted = title.casefold()
         return next((ours for ours, theirs in self.role_titles.items() if theirs.casefold() == wanted), title)
+
+    def seat_role(self, name: str) -> str:
+        """Our role word of a template's position: its name, with a trailing number taken off."""
+        bare = re.sub(r"\s*[#(]?\d+\)?$", "", name).strip() or name
+        return self.seat_roles.get(name) or self.seat_roles.get(bare) or self.role_word(bare)
 
     def limits_in_force(self) -> dict[str, int]:
         """Longest text by canonical field; room for the code is taken off a title that carries it."""

@@ -13,7 +13,7 @@ from canonical.refs import RecordRef
 from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite
 from connectors.kantata.client import API, Envelope, KantataClient, Row
 from connectors.kantata.mapping import carries, comparable, field_value, our_reference, same, to_wire
-from connectors.kantata.records import RECORD_TYPES
+from connectors.kantata.records import RECORD_TYPES, read_record
 from connectors.kantata.schemas import Group, InvoiceRow, Resource, Story, Workspace, parse
 from connectors.kantata.settings import KantataMapping
 from connectors.kit.http import escape
@@ -216,9 +216,12 @@ class Undo:
         )
 
     async def _read(self, kind: str, record_id: str, title: str) -> tuple[Row, Envelope] | None:
-        rules = RECORD_TYPES[kind]
-        return await self._client.get(
-            kind, record_id, what=f"Undo of {title}: reading", include=rules.include, **rules.by_id
+        return await read_record(
+            self._client,
+            kind,
+            record_id,
+            what=f"Undo of {title}: reading",
+            custom_fields=self._mapping.saga_mark_field is not None,
         )
 
     async def _put(self, write: VendorWrite, record_id: str, fields: dict[str, Any]) -> None:
