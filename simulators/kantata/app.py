@@ -25,6 +25,7 @@ from simulators.kantata.bodies import wrapped
 from simulators.kantata.envelope import single
 from simulators.kantata.filters import flag, id_set
 from simulators.kantata.problems import Problem, Refused, not_found, problem, system, unauthorised
+from simulators.kantata.projects import join
 from simulators.kantata.queries import Queries
 from simulators.kantata.rules import rules_of
 from simulators.kantata.schema import RESOURCES, Resource
@@ -191,8 +192,6 @@ class Kantata(Simulator):
         if not draft.extra.get("project_tracker_template_id"):
             raise Refused(422, [problem("Template can't be blank", "project_tracker_template_id")])
         for person in draft.extra.get("participations") or []:
-            from simulators.kantata.projects import join
-
             join(self.world, id_, person["user_id"], role=person.get("role") or "maven")
         found = templates.start(self.world, draft, current, stories=not dry)
         self.writes.log(call, resource.name, id_, row, "apply_template")

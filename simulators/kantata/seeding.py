@@ -41,7 +41,8 @@ def seed(world: World, records: dict[str, list[Record]]) -> None:
     ``/_sim/records`` can be seeded back.
 
     Raises:
-        ValueError: unknown type or attribute, malformed value, unknown reference; nothing is stored then.
+        ValueError: unknown type or attribute, malformed value, unknown reference: nothing is stored
+            then. A wrong inline custom field value is noticed late: what comes before it stays.
     """
     drafts: list[tuple[Resource, Draft]] = []
     coming: dict[str, set[str]] = {}
@@ -86,6 +87,14 @@ def _read(world: World, resource: Resource, row: Record, coming: dict[str, set[s
     for one in resource.fields.values():
         if one.required and one.create and one.stored and draft.fields.get(one.name) is None:
             raise ValueError(f"{where}: {one.name} can't be blank")
+    references.check_nested(draft)
+    if draft.problems.found:
+        raise ValueError(f"{where}: {draft.problems.found[0]['message']}")
+    if resource.name == "project_templates":
+        try:
+            templates.tree_of(draft.fields.get("raw_json"))
+        except values.BadValue as bad:
+            raise ValueError(f"{where}: raw_json {bad}") from None
     return draft
 
 
@@ -99,9 +108,6 @@ def _store(world: World, resource: Resource, draft: Draft) -> None:
     id_ = record["id"]
     nested = draft.extra.get("external_reference")
     if nested is not None:
-        references.check_nested(draft)
-        if draft.problems.found:
-            raise ValueError(f"{resource.name} {id_}: {draft.problems.found[0]['message']}")
         references.upsert(world, str(resource.subject), id_, nested)
     if draft.extra.get("custom_fields"):
         custom.check_inline(world, draft)
@@ -140,11 +146,6 @@ def _defaults(world: World, resource: Resource, draft: Draft) -> None:
         if resource.name == "resource_requests":
             draft.default(status="new")
         return
-    if resource.name == "project_templates":
-        try:
-            templates.tree_of(draft.fields.get("raw_json"))
-        except values.BadValue as bad:
-            raise ValueError(f"project_templates: raw_json {bad}") from None
     # The checks of a write complete a draft; what they complain about is the seeder's own choice
     # (an archived project, a locked entry), so complaints are dropped.
     sent = dict(draft.fields)

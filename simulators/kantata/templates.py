@@ -15,7 +15,7 @@ from typing import Any, Final
 from simulators.kantata import values
 from simulators.kantata.rules import REGISTRY, Draft, Rules, ids
 from simulators.kantata.world import World
-from simulators.kit import Record
+from simulators.kit import Call, Record
 
 TASK_KEYS: Final = {
     "title",
@@ -42,6 +42,8 @@ class Job:
     began: datetime
     seconds: float
     steps: list[Record]
+    call: Call | None = None
+    """The call that began it: what appears later is announced as its doing."""
     done: int = 0
     made: dict[int, str] = field(default_factory=dict)
     """Story id by the number of its step."""
@@ -145,7 +147,7 @@ def start(world: World, draft: Draft, record: Record, *, stories: bool = True) -
     people = _people(world, draft, template)
     seconds = float(world.settings["template_seconds"])
     steps = people + ([{**t, "parent_step": t["parent"]} for t in tasks] if stories else [])
-    job = Job(record["id"], world.simulator.clock.now(), seconds, steps)
+    job = Job(record["id"], world.simulator.clock.now(), seconds, steps, world.call)
     for step in job.steps[len(people) :]:
         if step["parent_step"] is not None:
             step["parent_step"] += len(people)
@@ -175,14 +177,17 @@ def advance(world: World) -> None:
     for job in list(jobs(world)):
         elapsed = (now - job.began).total_seconds()
         share = 1.0 if elapsed >= job.seconds else elapsed / job.seconds
+        present, world.call = world.call, job.call
         while job.done < int(share * len(job.steps)):
             _step(world, job, job.steps[job.done])
             job.done += 1
+        world.call = present
         if share >= 1.0:
             jobs(world).remove(job)
 
 
 def _step(world: World, job: Job, step: Record) -> None:
+    # Imported here because both modules need projects, and projects need templates.
     from simulators.kantata.staffing import add_resource
     from simulators.kantata.tasks import add_story
 

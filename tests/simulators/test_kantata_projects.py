@@ -578,3 +578,56 @@ def test_participations_need_a_project_on_this_tenant(site: Site) -> None:
     assert fields_of(twice) == {"user_id"}
     site.setting(participations_need_workspace=False)
     assert len(ids(site.api.get("participations"))) == 2
+
+
+def test_custom_fields_and_their_choices_are_made_and_changed(site: Site) -> None:
+    group = site.create("custom_field_sets", "custom_field_set", name="Tasks", subject_type="Story")
+    rows = [{"label": "Red"}, {"label": "Blue"}]
+    body = {"name": "Colour", "value_type": "multi", "choices": rows, "custom_field_set_id": int(group["id"])}
+    made = site.create("custom_fields", "custom_field", **body)
+    path = f"custom_fields/{made['id']}"
+    answer = site.api.get(path, params={"include": "choices,custom_field_set"})
+    assert one(answer)["custom_field_set_id"] == group["id"]
+    red, blue = (answer.json()["custom_field_choices"][c] for c in one(answer)["choice_ids"])
+    kept = {"choices": [{"id": red["id"], "label": "Crimson"}, {"label": "Green"}]}
+    site.api.put(path, json={"custom_field": kept})
+    labels = [
+        c["label"] for c in site.api.get("custom_field_choices").json()["custom_field_choices"].values()
+    ]
+    assert sorted(labels) == ["Crimson", "Green"]
+    workspace = site.project()["id"]
+    story = site.create("stories", "story", title="T", story_type="task", workspace_id=int(workspace))
+    value = {"subject_type": "Story", "subject_id": int(story["id"]), "custom_field_id": int(made["id"])}
+    gone = site.api.post(
+        "custom_field_values", json={"custom_field_value": {**value, "value": [int(blue["id"])]}}
+    )
+    assert fields_of(gone) == {"value"}
+    stored = site.create("custom_field_values", "custom_field_value", **value, value=[int(red["id"])])
+    assert (stored["display_value"], stored["type"]) == ("Crimson", "multi")
+    wrong = {"name": "x", "value_type": "string", "choices": rows}
+    assert fields_of(site.api.post("custom_fields", json={"custom_field": wrong})) == {"choices"}
+
+
+def test_rate_card_set_can_be_cloned_with_its_rates(site: Site) -> None:
+    role = site.create("roles", "role", name="Developer")
+    first = site.create("rate_card_sets", "rate_card_set", title="2026")
+    card = site.create("rate_cards", "rate_card", rate_card_set_id=int(first["id"]), currency="EUR")
+    shown = one(site.api.get(f"rate_cards/{card['id']}", params={"include": "effective_rate_card_version"}))
+    rate = {
+        "rate_card_version_id": int(shown["effective_rate_card_version_id"]),
+        "role_id": int(role["id"]),
+        "rate": 15000,
+    }
+    site.create("rate_card_roles", "rate_card_role", **rate)
+    assert fields_of(site.api.post("rate_card_roles", json={"rate_card_role": rate})) == {"role_id"}
+    versions = one(
+        site.api.get(f"rate_card_sets/{first['id']}", params={"include": "rate_card_set_versions"})
+    )["rate_card_set_version_ids"]
+    clone = site.create("rate_card_sets", "rate_card_set", title="2027", clone_version_id=int(versions[0]))
+    cards = one(site.api.get(f"rate_card_sets/{clone['id']}", params={"include": "rate_cards"}))[
+        "rate_card_ids"
+    ]
+    assert len(cards) == 1
+    assert cards != [card["id"]]
+    rates = site.api.get("rate_card_roles", params={"include": "role"}).json()["rate_card_roles"].values()
+    assert [(r["rate"], r["role_id"]) for r in rates] == [(15000, role["id"])] * 2
