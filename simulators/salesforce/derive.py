@@ -208,6 +208,7 @@ def _activation(world: Records, new: Row, old: Row | None, seed: bool) -> None:
 
 
 def _contract(world: Records, new: Row, old: Row | None, changed: set[str], seed: bool) -> None:
+    _activation(world, new, old, seed)
     new["ContractNumber"] = new["ContractNumber"] or f"{world.store.number('ContractNumber', 100):08d}"
     if new["StartDate"] and new["ContractTerm"]:
         start, months = date.fromisoformat(new["StartDate"]), int(new["ContractTerm"])
@@ -217,15 +218,14 @@ def _contract(world: Records, new: Row, old: Row | None, changed: set[str], seed
         last_day = (following - timedelta(days=1)).day
         end = first.replace(day=min(start.day, last_day))
         new["EndDate"] = (end - timedelta(days=1) if start.day <= last_day else end).isoformat()
-    _activation(world, new, old, seed)
 
 
 def _order(world: Records, new: Row, old: Row | None, changed: set[str], seed: bool) -> None:
-    new["OrderNumber"] = new["OrderNumber"] or f"{world.store.number('OrderNumber', 100):08d}"
     activating = new["Status"] == "Activated" and old is not None and old["Status"] != "Activated"
     if activating and not seed and not world.find("OrderItem", "OrderId", new["Id"]):
         raise RowError("FAILED_ACTIVATION", "An order must have at least one product.", ["Status"])
     _activation(world, new, old, seed)
+    new["OrderNumber"] = new["OrderNumber"] or f"{world.store.number('OrderNumber', 100):08d}"
 
 
 def _task(world: Records, new: Row, old: Row | None, changed: set[str], seed: bool) -> None:
