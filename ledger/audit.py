@@ -186,7 +186,7 @@ class AuditTrail(People):
         async with self.transaction() as session:
             old = col(AuditPersonal.at) < before
             found: Sequence[int | None] = list(await session.exec(select(AuditPersonal.id).where(old)))
-            await session.execute(delete(AuditPersonal).where(old))
+            await session.exec(delete(AuditPersonal).where(old))
             return len(found)
 
     async def erase_person(self, name: str, *, ordered_by: Actor, reason: str) -> bool:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.failures import Defect
@@ -142,11 +143,11 @@ class Core:
             for name in set(names)
         )
         for number in numbers:
-            await session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+            await session.exec(select(func.pg_advisory_xact_lock(number)))
 
     async def insert_ignore(
         self, session: AsyncSession, table: type[Table], values: Mapping[str, Any] | list[dict[str, Any]]
     ) -> None:
         """Insert rows, leaving those that are there already as they are."""
         insert = sqlite.insert(table) if self._sqlite else postgresql.insert(table)
-        await session.execute(insert.values(values).on_conflict_do_nothing())
+        await session.exec(insert.values(values).on_conflict_do_nothing())

@@ -140,7 +140,7 @@ class Links(Core):
     async def _unlink_effect(self, session: AsyncSession, effect_key: str) -> None:
         """Remove what an undone write linked; adopted links stay."""
         mine = col(Link.effect_key) == effect_key
-        await session.execute(delete(Link).where(mine, col(Link.adopted).is_(False)))
+        await session.exec(delete(Link).where(mine, col(Link.adopted).is_(False)))
 
     async def links_of(self, kind: str, key: str, *, system: str | None = None) -> list[LinkRow]:
         """Records of a canonical object, in one system or all."""

@@ -76,7 +76,7 @@ class SharedRecords(AuditTrail):
         async with self.transaction() as session:
             await self.lock(session, f"effect:{shared_key}")
             held = col(Holder.shared_key) == shared_key
-            await session.execute(delete(Holder).where(held, col(Holder.saga_id) == saga_id))
+            await session.exec(delete(Holder).where(held, col(Holder.saga_id) == saga_id))
             if (await session.exec(select(Holder.id).where(held))).first() is not None:
                 return HoldReleased(last=False, created_by_us=False)
             rows = list(
