@@ -100,6 +100,7 @@ def running() -> Iterator[str]:
 def site(running: str) -> Iterator[Site]:
     site = Site(running)
     site.sim.post("settings", json=build().settings)
+    site.sim.delete("schema")
     site.sim.post("reset")
     yield site
     site.api.close()
