@@ -166,14 +166,34 @@ def resolve_write(write: VendorWrite, values: Mapping[str, str]) -> VendorWrite:
     )
 
 
-def show(value: Json) -> Json:
-    """``value`` for people and files: symbols become ``@name.field``."""
+def show(value: Json, values: Mapping[str, str] | None = None) -> Json:
+    """``value`` for people and files: symbols without a value become ``@name.field``."""
     if isinstance(value, dict):
         if _SYMBOL in value:
-            return "@" + value[_SYMBOL]
+            return (values or {}).get(value[_SYMBOL], "@" + value[_SYMBOL])
         if _TEXT in value:
-            return "".join(str(show(part)) for part in value[_TEXT])
-        return {key: show(item) for key, item in value.items()}
+            return "".join(str(show(part, values)) for part in value[_TEXT])
+        return {key: show(item, values) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [show(item) for item in value]
+        return [show(item, values) for item in value]
     return value
+
+
+def show_write(write: VendorWrite, values: Mapping[str, str]) -> dict[str, Json]:
+    """A planned write as JSON for people and files. Decimals are text, as in every canonical JSON."""
+    parts = {name: str(show(part, values)) for name, part in write.path_values.items()}
+    shown = write.model_copy(update={"body": show(write.body, values)}).model_dump(mode="json")
+    return {
+        "system": write.system,
+        "operation": write.operation,
+        "title": write.title,
+        "kind": write.kind.value,
+        "type": write.record_type,
+        "symbol": write.symbol,
+        "key": write.key,
+        "stamp": write.stamp,
+        "method": write.method,
+        "path": write.path.format(**parts),
+        "query": write.query,
+        "body": shown["body"],
+    }

@@ -90,6 +90,15 @@ class Writer(ConnectedSystem, Protocol):
         """Current values of exactly the fields named in ``write.expect``."""
         ...
 
+    async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
+        """Change a record that an earlier form of a create made, so that it shows ``write``'s body: for
+        an amended input, before activation. Only fields of the body are touched.
+
+        Raises:
+            Refused: the vendor cannot change this record; the remedy says what a person does instead.
+        """
+        ...
+
     async def before_image(self, write: VendorWrite) -> dict[str, Any]:
         """Current values of the fields named in ``write.restore`` (updates only)."""
         ...

@@ -40,7 +40,7 @@ DEFAULT_REVENUE = {
     BillingMethod.RETAINER: RevenueMethod.STRAIGHT_LINE,
     BillingMethod.PROGRESS: RevenueMethod.OVER_TIME_INPUT,
 }
-"""What finance assumes where neither line nor service says; never implied by the billing method after that."""
+"""What finance assumes where neither line nor service says; independent fields after that."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from canonical.causes import Cause
 from canonical.delivery import RoleSupply
@@ -13,6 +14,7 @@ from canonical.money import AmountRole, Money, round_to
 from canonical.operations import ErpReference, PsaReference
 from canonical.opportunity import Opportunity, OpportunityLine
 from canonical.parties import Client, LegalEntity
+from canonical.refs import RecordRef
 from rules.findings import finding
 from rules.routing import find_route
 
@@ -30,6 +32,13 @@ class Placed:
     route: Route
     region: str
     currency: str
+
+
+class _At(TypedDict):
+    """Where findings about one line point to."""
+
+    record: RecordRef
+    at_stake: Money
 
 
 @dataclass
@@ -254,22 +263,23 @@ def check_lines(context: Context, placed: list[Placed]) -> Iterator[Finding]:
     for erp in sorted({one.route.erp for one in placed}):
         reference = context.erp.get(erp)
         if reference is not None and terms is not None and terms not in reference.payment_terms:
+            known = ", ".join(reference.payment_terms)
             yield finding(
                 Cause.PAYMENT_TERMS_UNKNOWN,
-                f"Payment terms {terms!r} are not known in {erp}; known: {', '.join(reference.payment_terms)}.",
+                f"Payment terms {terms!r} are not known in {erp}; known: {known}.",
                 record=deal.ref,
                 field="payment_terms",
             )
     for one in placed:
         line, label = one.line, f"Line {one.line.id} ({one.service.name})"
-        at = {"record": deal.ref, "at_stake": line.amount}
+        at = _At(record=deal.ref, at_stake=line.amount)
         if not one.entity.sells_in(one.currency):
             yield finding(
                 Cause.CURRENCY_NOT_SOLD,
                 f"{label}: {one.entity.code} does not sell in {one.currency}.",
                 field="currency",
                 **at,
-            )  # type: ignore[arg-type]
+            )
         yield from _check_in_erp(context, one, label)
         yield from _check_in_psa(context, one, label)
         if line.billing_method is None and one.service.billing_method is None:
@@ -278,20 +288,20 @@ def check_lines(context: Context, placed: list[Placed]) -> Iterator[Finding]:
                 f"{label}: nothing says how it is billed.",
                 field="billing_method",
                 **at,
-            )  # type: ignore[arg-type]
+            )
         if line.start is None or line.end is None or line.end < line.start:
             yield finding(
                 Cause.DATES_MISSING,
                 f"{label}: start {line.start or 'missing'}, end {line.end or 'missing'}.",
                 field="start",
-                **at,  # type: ignore[arg-type]
+                **at,
             )
         if sum((shape.share for shape in one.service.milestones), 0 * line.quantity) not in (0, 1):
             yield finding(
                 Cause.SCHEDULE_MISMATCH,
                 f"{label}: the milestone shares of service {one.service.code} do not add up to 1.",
                 field="service_code",
-                **at,  # type: ignore[arg-type]
+                **at,
             )
 
 

@@ -147,6 +147,8 @@ class OpportunityToProject:
         routing = await self.saga.step(
             ROUTE, "Classify and route", DecisionActivities.route_deal, command, kind=READ, queue=LEDGER_QUEUE
         )
+        if routing.earlier is not None:
+            raise self.saga.stop(SagaStatus.FAILED, _set_up_before(deal, routing.earlier))
         self.saga.state.generation = routing.generation
         self.saga.state.at_stake = deal.amount
         self.saga.state.headline = f"Setting up the engagement of deal {deal.ref.id}"
@@ -626,6 +628,17 @@ def _findings_failure(plan: EngagementPlan, deal: Opportunity) -> Failure:
         remedy=first.remedy,
         findings=plan.findings,
         at_stake=deal.amount,
+    )
+
+
+def _set_up_before(deal: Opportunity, headline: str) -> Failure:
+    return Failure(
+        kind=FailureKind.REPAIR,
+        cause=Cause.BAD_INPUT,
+        message=f"Deal {deal.ref.id} was {headline}; a deal is converted once.",
+        queue=Queue.SALES,
+        record=deal.ref,
+        remedy="Changes of an active engagement go through a change order.",
     )
 
 

@@ -1,0 +1,387 @@
+"""The effect executor: how any planned write reaches any vendor exactly once, and how it is undone.
+
+Temporal says what comes next, the ledger whether we may send, the vendor what exists::
+
+    claim the key -> look -> send -> read back -> record          (perform)
+    forbid later sends -> wait out -> look -> undo -> record       (undo)
+
+No intent row, no call. A write whose outcome is unknown is looked for, never guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from activities.contracts import SagaRef, UndoStepResult
+from canonical.causes import Cause
+from canonical.failures import (
+    Conflict,
+    OutcomeUnknown,
+    Refused,
+    SystemFailure,
+    Transient,
+)
+from canonical.refs import RecordRef, SystemRole
+from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind, resolve_write
+from connectors.ports import Writer
+from ledger.rows import Claim, ClaimState, EffectRow, EffectState, LinkHint
+from ledger.store import Ledger
+from rules.authority import unauthorised
+from rules.causes import CATALOGUE
+
+LEASE_MARGIN = timedelta(seconds=1)
+"""A lease outlives the one call it covers by this much, so that the call ends inside it."""
+FIRST_POLL, LONGEST_POLL = 0.05, 1.0
+"""Seconds between looks at a key that another attempt holds: short first, it is mostly done at once."""
+SECOND_LOOKS = 3
+"""How often an undo looks again for a late commit before it says that a person must look."""
+
+
+@dataclass
+class Performed:
+    """What performing a step's writes brought."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    records: list[RecordRef] = field(default_factory=list)
+    made: dict[str, bool] = field(default_factory=dict)
+    """By effect key: whether this attempt made the record (else it was done before, or linked)."""
+
+
+@dataclass
+class _Doubt:
+    """Whether the write under way may be at the vendor: asked when it fails."""
+
+    sent: bool = False
+
+
+class Effects:
+    """Performs and undoes writes. One per worker process; holds no state of its own."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.ledger = ledger
+        self._now = clock
+        self._sleep = sleep
+
+    # --- perform -----------------------------------------------------------------------------------
+
+    async def perform(
+        self,
+        system: Writer,
+        roles: tuple[SystemRole, ...],
+        writes: Sequence[VendorWrite],
+        *,
+        saga: SagaRef,
+        attempt_id: str,
+        values: Mapping[str, str],
+    ) -> Performed:
+        """Make all ``writes`` in order; symbols are filled in as their values appear.
+
+        Args:
+            system: the connected system, all writes are to it.
+            roles: what it is used for; decides which fields may be written.
+            writes: as planned, with symbols.
+            saga: on whose behalf.
+            attempt_id: unique per activity attempt.
+            values: symbol values known so far.
+
+        Raises:
+            SystemFailure: with ``maybe_landed`` and the records that exist, when one could not be made.
+        """
+        done = Performed(values=dict(values))
+        for planned in writes:
+            doubt = _Doubt()
+            try:
+                write = self._ready(planned, roles, done.values)
+                landed, made = await self._perform_one(system, write, saga, attempt_id, doubt)
+            except SystemFailure as error:
+                error.failure = error.failure.model_copy(
+                    update={
+                        "maybe_landed": doubt.sent or any(done.made.values()),
+                        "survivors": tuple(done.records),
+                        "key": planned.key,
+                    }
+                )
+                raise
+            done.made[write.key] = made
+            done.values[f"{write.symbol}.id"] = landed.id
+            for name, value in landed.values.items():
+                done.values[f"{write.symbol}.{name}"] = value
+            done.records.append(
+                RecordRef(system=write.system, type=write.record_type, id=landed.id, url=landed.url)
+            )
+        done.values = {name: value for name, value in done.values.items() if values.get(name) != value}
+        return done
+
+    def _ready(
+        self, planned: VendorWrite, roles: tuple[SystemRole, ...], values: Mapping[str, str]
+    ) -> VendorWrite:
+        refusal = unauthorised(planned, roles)
+        if refusal is not None:
+            raise Refused(refusal.message, cause=refusal.cause, queue=refusal.queue, remedy=refusal.remedy,
+                          system=planned.system, field=refusal.field, key=planned.key)  # fmt: skip
+        return resolve_write(planned, values)
+
+    async def _perform_one(
+        self, system: Writer, write: VendorWrite, saga: SagaRef, attempt_id: str, doubt: _Doubt
+    ) -> tuple[Landed, bool]:
+        hash_ = body_hash(write)
+        claim = await self._claim(write, saga, attempt_id, hash_)
+        if claim.state is ClaimState.DONE:
+            assert claim.landed is not None
+            if claim.body_hash_matches or write.shared is not None:
+                return claim.landed, bool(claim.created_by_us)
+            doubt.sent = True
+            landed = await self._change(system, write, claim.landed, saga)
+            await self._prove(system, write, landed)
+            await self.ledger.done(write.key, attempt_id, landed, created=True, write=write, body_hash=hash_)
+            return landed, True
+        doubt.sent = claim.state is ClaimState.LOOK
+        found = await self._look(system, write, claim.state)
+        if found is not None:
+            created = claim.state is ClaimState.LOOK
+            if not claim.body_hash_matches:
+                found = await self._change(system, write, found, saga)
+            landed = found
+        else:
+            doubt.sent = False
+            landed = await self._send(system, write, saga, attempt_id, doubt)
+            created = True
+        try:
+            await self._prove(system, write, landed)
+        except SystemFailure as error:
+            doubt.sent = True
+            await self.ledger.release(write.key, attempt_id, outcome="unknown", failure=error.failure)
+            raise
+        recorded = await self.ledger.done(write.key, attempt_id, landed, created=created, body_hash=hash_)
+        if recorded.closed:
+            raise Conflict(
+                f"{write.title}: landed while it was being undone.",
+                cause=Cause.KEY_CLOSED,
+                system=write.system,
+            )
+        return landed, created
+
+    async def _claim(self, write: VendorWrite, saga: SagaRef, attempt_id: str, hash_: str) -> Claim:
+        lease = timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
+        poll = FIRST_POLL
+        while True:
+            claim = await self.ledger.claim(
+                write,
+                saga_id=saga.saga_id,
+                actor=saga.actor,
+                attempt_id=attempt_id,
+                deadline=self._now() + lease,
+                body_hash=hash_,
+                business_key=saga.business_key,
+                region=saga.region,
+                links=_links(write),
+            )
+            if claim.state is ClaimState.CLOSED and claim.next_generation is not None:
+                raise Transient(
+                    f"{write.title}: the earlier record was undone meanwhile; planning again.",
+                    system=write.system,
+                )
+            if claim.state is ClaimState.CLOSED:
+                entry = CATALOGUE[Cause.KEY_CLOSED]
+                raise Conflict(f"{write.title}: {entry.meaning}", cause=Cause.KEY_CLOSED, system=write.system,
+                               remedy=entry.remedy)  # fmt: skip
+            if claim.state is not ClaimState.BUSY:
+                return claim
+            if claim.failure is not None:
+                raise Transient(
+                    f"{write.title}: another saga is undoing this record and is blocked: {claim.failure.message}",
+                    system=write.system,
+                )
+            await self._sleep(poll)
+            poll = min(poll * 2, LONGEST_POLL)
+
+    async def _look(self, system: Writer, write: VendorWrite, state: ClaimState) -> Landed | None:
+        """The record if it is there. After an unknown outcome a vendor's search may lag: look twice."""
+        found = await system.find(write)
+        if found is None and state is ClaimState.LOOK and write.settle_seconds:
+            await self._sleep(write.settle_seconds)
+            found = await system.find(write)
+        return found
+
+    async def _send(
+        self, system: Writer, write: VendorWrite, saga: SagaRef, attempt_id: str, doubt: _Doubt
+    ) -> Landed:
+        try:
+            if write.kind is WriteKind.UPDATE and write.restore:
+                before = await system.before_image(write)
+                await self.ledger.set_before(write.key, attempt_id, before)
+            if not await self.ledger.still_mine(write.key, attempt_id):
+                raise Transient(f"{write.title}: this attempt's time is over.", system=write.system)
+        except SystemFailure as error:
+            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
+            raise
+        doubt.sent = True
+        try:
+            async with asyncio.timeout(saga.call_seconds):
+                return await system.send(write)
+        except TimeoutError:
+            failure = OutcomeUnknown(
+                f"{write.title}: sent, no answer in time.", system=write.system, key=write.key
+            )
+            await self.ledger.release(write.key, attempt_id, outcome="unknown", failure=failure.failure)
+            raise failure from None
+        except OutcomeUnknown as error:
+            await self.ledger.release(write.key, attempt_id, outcome="unknown", failure=error.failure)
+            raise
+        except Conflict as error:
+            # Something with our key is there after all: an overtaken attempt of ours made it.
+            found = await system.find(write) if write.kind is WriteKind.CREATE else None
+            if found is not None:
+                return found
+            doubt.sent = False
+            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
+            raise
+        except SystemFailure as error:
+            doubt.sent = False
+            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
+            raise
+        except BaseException:
+            await asyncio.shield(self.ledger.release(write.key, attempt_id, outcome="unknown"))
+            raise
+
+    async def _change(self, system: Writer, write: VendorWrite, landed: Landed, saga: SagaRef) -> Landed:
+        """An amended input: bring the record that the first form made up to date."""
+        async with asyncio.timeout(saga.call_seconds):
+            if write.kind is WriteKind.UPDATE:
+                return await system.send(write)
+            return await system.amend(write, landed)
+
+    async def _prove(self, system: Writer, write: VendorWrite, landed: Landed) -> None:
+        """Read back what matters: an accepted write is not proof."""
+        if not write.expect:
+            return
+        shown = await system.read_back(write, landed)
+        wrong = [
+            f"{name} is {shown.get(name)!r}, written was {wanted!r}"
+            for name, wanted in write.expect.items()
+            if not same(shown.get(name), wanted)
+        ]
+        if wrong:
+            entry = CATALOGUE[Cause.READ_BACK_DIFFERS]
+            record = RecordRef(system=write.system, type=write.record_type, id=landed.id, url=landed.url)
+            raise Refused(
+                f"{write.title}: {write.system} shows something else: {'; '.join(wrong)}.",
+                cause=Cause.READ_BACK_DIFFERS,
+                queue=entry.queue,
+                remedy=entry.remedy,
+                system=write.system,
+                record=record,
+                key=write.key,
+            )
+
+    # --- undo --------------------------------------------------------------------------------------
+
+    async def undo_step(self, system: Writer, step_key: str, *, saga: SagaRef) -> UndoStepResult:
+        """Undo whatever a step left behind, newest first; nothing there is done.
+
+        Raises:
+            SystemFailure: with the records that survive.
+        """
+        rows = await self.ledger.tombstone(step_key, saga_id=saga.saga_id, actor=saga.actor)
+        words: list[str] = []
+        gaps: list[str] = []
+        shared: set[str] = set()
+        for row in rows:
+            if row.state is EffectState.UNDONE or row.forward_only:
+                continue
+            if row.shared is None:
+                await self._undo_one(system, row, saga, words, gaps)
+                continue
+            if row.shared in shared:
+                continue
+            shared.add(row.shared)
+            await self._wait_out(row)
+            released = await self.ledger.release_hold(row.shared, saga.saga_id)
+            for effect in released.effects:
+                await self._undo_one(system, effect, saga, words, gaps)
+            if not released.effects:
+                reason = "it was there before us" if released.last else "another saga relies on it"
+                words.append(f"{row.title}: let go, {reason}")
+        return UndoStepResult(done=tuple(words), gaps=tuple(gaps))
+
+    async def _undo_one(
+        self, system: Writer, row: EffectRow, saga: SagaRef, words: list[str], gaps: list[str]
+    ) -> None:
+        await self._wait_out(row)
+        row = await self.ledger.undoing(row.key)
+        try:
+            outcome = await self._undo_at_vendor(system, row)
+        except SystemFailure as error:
+            survivors = (row.record,) if row.record else ()
+            error.failure = error.failure.model_copy(
+                update={"survivors": survivors, "key": row.key, "maybe_landed": True}
+            )
+            await self.ledger.undo_failed(row.key, error.failure)
+            raise
+        await self.ledger.undone(row.key, outcome, actor=saga.actor)
+        words.append(f"{row.title}: {outcome.result.value.replace('_', ' ')}")
+        if outcome.gap:
+            gaps.append(outcome.gap)
+
+    async def _undo_at_vendor(self, system: Writer, row: EffectRow) -> UndoOutcome:
+        if row.created_by_us is False:
+            return UndoOutcome(result=UndoResult.RELEASED, ref=row.record)
+        if row.landed is None and not row.maybe_landed:
+            return UndoOutcome(result=UndoResult.NOTHING_THERE)
+        landed = row.landed or await self._look(system, row.write, ClaimState.LOOK)
+        outcome = UndoOutcome(result=UndoResult.NOTHING_THERE)
+        if landed is not None:
+            outcome = await system.undo(row.write, landed, row.before)
+        if row.landed is not None or row.write.kind is WriteKind.UPDATE:
+            return outcome
+        # Nobody ever saw the answer: a slow vendor may still commit. Look again before saying it is gone.
+        for _ in range(SECOND_LOOKS):
+            await self._sleep(row.write.settle_seconds)
+            late = await system.find(row.write)
+            if late is None or outcome.result is UndoResult.INACTIVATED:
+                return outcome
+            outcome = await system.undo(row.write, late, row.before)
+        raise OutcomeUnknown(
+            f"{row.title}: keeps coming back after its undo.", system=row.system, cause=Cause.UNDO_BLOCKED
+        )
+
+    async def _wait_out(self, row: EffectRow) -> None:
+        """Let an attempt that may still be sending run out of its lease."""
+        if row.in_flight_until is not None:
+            await self._sleep(max(0.0, (row.in_flight_until - self._now()).total_seconds()))
+
+
+def body_hash(write: VendorWrite) -> str:
+    """Hash of what is sent, apart from the key: notices an amended input (rule 10)."""
+    sent = write.model_dump_json(include={"method", "path", "path_values", "query", "body", "target"})
+    return hashlib.sha256(sent.encode()).hexdigest()[:32]
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """Whether a value read back is the one written: numbers by value, all else as it is."""
+    if isinstance(found, bool) or isinstance(wanted, bool) or found is None or wanted is None:
+        return found is wanted or found == wanted
+    try:
+        return Decimal(str(found)) == Decimal(str(wanted))
+    except InvalidOperation:
+        return bool(found == wanted)
+
+
+def _links(write: VendorWrite) -> list[LinkHint]:
+    """A created record is linked to the canonical object that its symbol names."""
+    kind, _, key = write.symbol.partition(":")
+    if write.kind is not WriteKind.CREATE or not key:
+        return []
+    return [LinkHint(kind=kind, key=key, evidence={"made by": write.operation})]

@@ -1,0 +1,145 @@
+"""ERP activities over the ERP port."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.contracts import (
+    ActivateContract,
+    ClientPlacement,
+    EnsureClients,
+    ErpActivities,
+    ErpFindings,
+    GatherErp,
+    ReadBaseline,
+    SetUpContract,
+    StepOutcome,
+    SystemBaseline,
+)
+from activities.effects import Performed
+from activities.failures import guarded
+from activities.writing import Writing, attempt_id, outcome_of, planned
+from canonical.names import shared_key, step_key
+from canonical.operations import ClientSetup, ErpClient, client_symbol
+from canonical.writes import VendorWrite
+from connectors.ports import ErpPort
+from ledger.rows import EffectState
+
+ENSURE_CLIENT = "ensure_client"
+"""The operation whose key identifies a client's record in an ERP."""
+
+
+class ErpActivitiesOver(Writing, ErpActivities):
+    """Looks up, builds and activates in an ERP."""
+
+    @activity.defn(name="erp.gather")
+    @guarded
+    async def gather(self, command: GatherErp) -> ErpFindings:
+        """Reference data, and customers that may be the deal's clients; our own links come first."""
+        erp = await self._erp(command.saga.mapping, command.system)
+        reference = await erp.read_reference(items=command.items)
+        matches: dict[str, tuple[ErpClient, ...]] = {}
+        for client in command.clients:
+            found = await erp.search_clients(client)
+            links = await self.effects.ledger.links_of("client", client.key, system=command.system)
+            linked = {link.record.id for link in links}
+            rows = [row.model_copy(update={"linked": True}) if row.ref.id in linked else row for row in found]
+            for missing in linked - {row.ref.id for row in rows}:
+                row = await erp.read_client(missing)
+                if row is not None:
+                    rows.append(row.model_copy(update={"linked": True}))
+            matches[client.key] = tuple(rows)
+        return ErpFindings(reference=reference, matches=matches)
+
+    @activity.defn(name="erp.ensure_clients")
+    @guarded
+    async def ensure_clients(self, command: EnsureClients) -> StepOutcome:
+        """Clients, parents first. Work on a client is serialised by its own key, not by the deal."""
+        erp = await self._erp(command.saga.mapping, command.system)
+        placements = {placement.client.key: placement for placement in command.placements}
+        shared = {key: shared_key(command.system, ENSURE_CLIENT, key) for key in placements}
+        context = await self.context(command.saga, command.step, shared=shared.values())
+        total = Performed()
+        writes: list[VendorWrite] = []
+        for placement in command.placements:
+            key = placement.client.key
+            existing = placement.existing or await self._made_before(erp, shared[key])
+            setup = _setup(placement, existing, known=set(placements))
+            if existing is not None:
+                total.values[f"{client_symbol(key)}.id"] = existing.ref.id
+                total.records.append(existing.ref)
+            plan = erp.plan_clients(context, [setup])
+            if command.saga.plan:
+                writes += plan
+                continue
+            if existing is not None:
+                await self.effects.ledger.hold(shared[key], command.saga.saga_id, self._step_key(command))
+            done = await self._send(erp, plan, command, total)
+            if existing is None and not all(done.made.values()):
+                # Another saga made this client meanwhile, perhaps under other entities: extend it.
+                now = await erp.read_client(total.values[f"{client_symbol(key)}.id"])
+                again = erp.plan_clients(context, [_setup(placement, now, known=set(placements))])
+                await self._send(erp, again, command, total)
+        return planned(writes, total.values) if command.saga.plan else outcome_of(total)
+
+    async def _send(
+        self, erp: ErpPort, plan: list[VendorWrite], command: EnsureClients, total: Performed
+    ) -> Performed:
+        done = await self.effects.perform(
+            erp, self.roles(erp), plan, saga=command.saga, attempt_id=attempt_id(), values=total.values
+        )
+        total.values.update(done.values)
+        total.records += done.records
+        return done
+
+    async def _made_before(self, erp: ErpPort, shared: str) -> ErpClient | None:
+        """The client's record when a saga of ours has made it and it was not undone."""
+        rows = (await self.effects.ledger.effects(shared=shared, states=[EffectState.DONE], limit=1)).rows
+        if not rows or rows[0].landed is None:
+            return None
+        return await erp.read_client(rows[0].landed.id)
+
+    @staticmethod
+    def _step_key(command: EnsureClients) -> str:
+        return step_key(command.saga.saga_id, command.saga.generation, command.step)
+
+    @activity.defn(name="erp.set_up_contract_and_project")
+    @guarded
+    async def set_up_contract_and_project(self, command: SetUpContract) -> StepOutcome:
+        """Contract, project, schedule and revenue settings, in the ERP's own order."""
+        erp = await self._erp(command.saga.mapping, command.system)
+        context = await self.context(command.saga, command.step)
+        writes = erp.plan_contract_and_project(context, command.setup)
+        return await self.perform(erp, writes, command.saga, command.values)
+
+    @activity.defn(name="erp.read_baseline")
+    @guarded
+    async def read_baseline(self, command: ReadBaseline) -> SystemBaseline:
+        """What the ERP holds of the contracts."""
+        erp = await self._erp(command.saga.mapping, command.system)
+        held = [await erp.read_baseline(contract, command.values) for contract in command.contracts]
+        return SystemBaseline(system=command.system, contracts=tuple(held))
+
+    @activity.defn(name="erp.activate_contract")
+    @guarded
+    async def activate_contract(self, command: ActivateContract) -> StepOutcome:
+        """Approve the contract and open its project."""
+        erp = await self._erp(command.saga.mapping, command.system)
+        context = await self.context(command.saga, command.step)
+        writes = erp.plan_activation(context, command.contract)
+        return await self.perform(erp, writes, command.saga, command.values)
+
+    async def _erp(self, mapping: dict[str, str], system: str) -> ErpPort:
+        return await self.systems.erp(system, mapping.get(system, ""))
+
+
+def _setup(placement: ClientPlacement, existing: ErpClient | None, *, known: set[str]) -> ClientSetup:
+    parent = placement.client.parent_key
+    return ClientSetup(
+        client=placement.client,
+        parent_symbol=client_symbol(parent) if parent in known else None,
+        entities=placement.entities,
+        currencies=placement.currencies,
+        payment_terms=placement.payment_terms,
+        existing=existing,
+    )

@@ -1,0 +1,78 @@
+"""What every writing activity does around its plan: keys, plan mode, executor, outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from temporalio import activity
+
+from activities.contracts import SagaRef, StepOutcome
+from activities.effects import Effects, Performed
+from activities.systems import Systems
+from canonical.authority import Phase
+from canonical.operations import WriteContext
+from canonical.refs import SystemRole
+from canonical.writes import VendorWrite, show_write
+from connectors.ports import Writer
+
+
+class Writing:
+    """Base of the activity implementations that write to connected systems."""
+
+    def __init__(self, systems: Systems, effects: Effects) -> None:
+        self.systems = systems
+        self.effects = effects
+
+    def digest(self, saga: SagaRef, system: str) -> str:
+        """The field mapping pinned on this run for ``system``."""
+        return saga.mapping.get(system, "")
+
+    async def context(
+        self, saga: SagaRef, step: str, *, phase: Phase = Phase.BEFORE_APPROVAL, shared: Iterable[str] = ()
+    ) -> WriteContext:
+        """What planned writes build their keys from; ``shared`` names records that sagas share."""
+        generations = {key: await self.effects.ledger.shared_generation(key) for key in shared}
+        return WriteContext(
+            saga_id=saga.saga_id,
+            generation=saga.generation,
+            step=step,
+            region=saga.region,
+            phase=phase,
+            shared_generations=generations,
+        )
+
+    async def perform(
+        self, port: Writer, writes: Sequence[VendorWrite], saga: SagaRef, values: Mapping[str, str]
+    ) -> StepOutcome:
+        """Send the writes, or in plan mode only show them."""
+        if saga.plan:
+            return planned(writes, values)
+        return outcome_of(await self.send(port, writes, saga, values))
+
+    async def send(
+        self, port: Writer, writes: Sequence[VendorWrite], saga: SagaRef, values: Mapping[str, str]
+    ) -> Performed:
+        """Send the writes through the effect executor."""
+        return await self.effects.perform(
+            port, self.roles(port), writes, saga=saga, attempt_id=attempt_id(), values=values
+        )
+
+    def roles(self, port: Writer) -> tuple[SystemRole, ...]:
+        """What the port's instance is used for."""
+        return self.systems.roles(port.system)
+
+
+def attempt_id() -> str:
+    """Unique per activity attempt; never part of a key."""
+    info = activity.info()
+    return f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}"
+
+
+def planned(writes: Sequence[VendorWrite], values: Mapping[str, str]) -> StepOutcome:
+    """The writes as people and files see them, with symbols for what only the vendor can make."""
+    return StepOutcome(writes=tuple(show_write(write, values) for write in writes))
+
+
+def outcome_of(done: Performed) -> StepOutcome:
+    """What the workflow keeps of performed writes."""
+    return StepOutcome(values=done.values, records=tuple(dict.fromkeys(done.records)))
