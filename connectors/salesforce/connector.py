@@ -198,6 +198,21 @@ class SalesforceConnector:
         row = await self._read(write, landed.id, write.expect, f"Reading back: {write.title}")
         return {field: comparable(expected, row.get(field)) for field, expected in write.expect.items()}
 
+    async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
+        """Make a record that an earlier form of the write made show the write's body, by its own id.
+
+        Raises:
+            Refused: the record is gone, or the vendor's rules object.
+        """
+        await self.client.update(
+            write.record_type,
+            landed.id,
+            plans.with_numbers(write.body, write.options),
+            what=f"Amending: {write.title}",
+            key=write.key,
+        )
+        return Landed(id=landed.id, values=landed.values, url=self.link(write.record_type, landed.id))
+
     async def before_image(self, write: VendorWrite) -> dict[str, Any]:
         """Current values of the fields in ``write.restore``; numbers as text, which survives storage."""
         row = await self._read(write, str(write.target), write.restore, f"Before: {write.title}")

@@ -52,16 +52,17 @@ SCHEMA: dict[str, list[dict[str, Any]]] = {
         *(
             _text(name)
             for name in (
-                "Legal_Entity__c", "Business_Unit__c", "Approval_Status__c", "SOW_Number__c", "SOW_Version__c",
-                "Payment_Terms__c", "PO_Number__c", "Amends_Engagement__c", "Project_Code__c",
-                "Engagement_Code__c", "Project_Status__c",
+                "Legal_Entity__c", "Business_Unit__c", "Approval_Status__c", "SOW_Number__c",
+                "SOW_Version__c", "Payment_Terms__c", "PO_Number__c", "Amends_Engagement__c",
+                "Project_Code__c", "Engagement_Code__c", "Project_Status__c",
             )
         ),
         {"name": "SOW_Signed_On__c", "type": "date"},
         {"name": "SOW_Url__c", "type": "url", "length": 255},
         {"name": "Project_Manager_Email__c", "type": "email", "length": 80},
         {"name": "Project_Link__c", "type": "url", "length": 255},
-        {"name": "Bill_To__c", "type": "reference", "referenceTo": ["Account"], "relationshipName": "Bill_To__r"},
+        {"name": "Bill_To__c", "type": "reference", "referenceTo": ["Account"],
+         "relationshipName": "Bill_To__r"},
         _money("Invoiced__c"),
         _money("Paid__c"),
         _money("Balance__c"),
@@ -96,7 +97,9 @@ class Subject:
         }
         self.configure(multi_currency=True, corporate_currency="EUR", currencies=currencies)
         self._ask("POST", "schema", SCHEMA)
-        (self.account,) = self.seed("Account", [{"Name": "Zażółć gęślą 東京 GmbH", "BillingCountry": "Germany"}])
+        (self.account,) = self.seed(
+            "Account", [{"Name": "Zażółć gęślą 東京 GmbH", "BillingCountry": "Germany"}]
+        )
         (self.deal,) = self.seed(
             "Opportunity",
             [{"Name": "Acceptance", "AccountId": self.account, "StageName": "Closed Won",
@@ -110,7 +113,10 @@ class Subject:
             opportunity=OpportunityFields(sow_version="SOW_Version__c", sow_url="SOW_Url__c"),
             account=AccountFields(erp_system="netsuite-emea"),
             opportunity_figures=FigureFields(
-                invoiced="Invoiced__c", paid="Paid__c", balance="Balance__c", recognised_revenue="Recognised__c"
+                invoiced="Invoiced__c",
+                paid="Paid__c",
+                balance="Balance__c",
+                recognised_revenue="Recognised__c",
             ),
             account_figures=FigureFields(invoiced="Invoiced__c"),
         )
