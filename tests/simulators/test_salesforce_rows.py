@@ -158,7 +158,7 @@ class TestStrictness:
             ({"Name": "A", "CurrencyIsoCode": "EUR"}, "INVALID_FIELD", []),
             ({"Name": "A", "BillingCountryCode": "NL"}, "INVALID_FIELD", []),
             ({"Name": "A", "Id": "001000000000000AAA"}, "INVALID_FIELD", []),
-            ({"Name": "A", "CreatedDate": "2026-01-01T00:00:00Z"}, "INVALID_FIELD_FOR_INSERT_UPDATE", ["CreatedDate"]),
+            ({"Name": "A", "IsDeleted": True}, "INVALID_FIELD_FOR_INSERT_UPDATE", ["IsDeleted"]),
             ({"Name": "A" * 256}, "STRING_TOO_LONG", ["Name"]),
             ({"Name": "A", "Tier__c": "Bronze"}, "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", ["Tier__c"]),
             ({"Name": "A", "Active__c": "yes"}, "JSON_PARSER_ERROR", []),
@@ -348,8 +348,8 @@ class TestPlatform:
         id_ = deal(org, Amount=5)
         product, entry = priced(org)
         line = create(
-            org, "OpportunityLineItem", OpportunityId=id_, PricebookEntryId=entry, Quantity=3, UnitPrice=33.33,
-            Billing_Method__c="milestone",
+            org, "OpportunityLineItem", OpportunityId=id_, PricebookEntryId=entry, Quantity=3,
+            UnitPrice=33.33, Billing_Method__c="milestone",
         )  # fmt: skip
         create(org, "OpportunityLineItem", OpportunityId=id_, Product2Id=product, Quantity=1, TotalPrice=0.01)
         org.patch(f"{DATA}/sobjects/Opportunity/{id_}", json={"Amount": 7, "Name": "D2"}).raise_for_status()

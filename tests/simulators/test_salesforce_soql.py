@@ -13,10 +13,11 @@ from simulators.salesforce import build
 from simulators.salesforce.soql import SoqlError, parse
 
 DATA = "/services/data/v64.0"
+PRODUCT = "01tgK0000000001"
 SEED: dict[str, list[dict[str, Any]]] = {
     "Account": [
         {"Id": "001gK0000000001", "Name": "Northwind", "ERP_Customer_Id__c": "C1", "BillingCity": "Delft"},
-        {"Id": "001gK0000000002", "Name": "O'Hara 100%", "ParentId": "001gK0000000001", "Description": "long"},
+        {"Id": "001gK0000000002", "Name": "O'Hara 100%", "ParentId": "001gK0000000001"},
         {"Id": "001gK0000000003", "Name": "zeta_corp", "NumberOfEmployees": 5},
     ],
     "Opportunity": [
@@ -27,10 +28,10 @@ SEED: dict[str, list[dict[str, Any]]] = {
         {"Id": "006gK0000000003", "Name": "Third", "StageName": "Prospecting", "CloseDate": "2026-12-01",
          "Amount": 1000, "SystemModstamp": "2026-11-02T08:00:00.000+0000"},
     ],
-    "Product2": [{"Id": "01tgK0000000001", "Name": "Consulting", "ProductCode": "CONS"}],
+    "Product2": [{"Id": PRODUCT, "Name": "Consulting", "ProductCode": "CONS"}],
     "OpportunityLineItem": [
-        {"OpportunityId": "006gK0000000001", "Product2Id": "01tgK0000000001", "Quantity": 2, "UnitPrice": 10.5},
-        {"OpportunityId": "006gK0000000001", "Product2Id": "01tgK0000000001", "Quantity": 1, "UnitPrice": 9},
+        {"OpportunityId": "006gK0000000001", "Product2Id": PRODUCT, "Quantity": 2, "UnitPrice": 10.5},
+        {"OpportunityId": "006gK0000000001", "Product2Id": PRODUCT, "Quantity": 1, "UnitPrice": 9},
     ],
 }  # fmt: skip
 
@@ -71,8 +72,9 @@ def names(org: httpx.Client, where: str, source: str = "Account") -> list[str]:
 class TestSelect:
     def test_deal_account_and_lines_in_one_call(self, org: httpx.Client) -> None:
         query = (
-            "SELECT Id, Name, IsWon, Owner.Email, AccountId, Account.Name, Account.ERP_Customer_Id__c, Account.Parent.Name,"
-            " (SELECT Id, Product2.ProductCode, Quantity, TotalPrice FROM OpportunityLineItems ORDER BY TotalPrice)"
+            "SELECT Id, Name, IsWon, Owner.Email, AccountId, Account.Name, Account.ERP_Customer_Id__c,"
+            " Account.Parent.Name, (SELECT Id, Product2.ProductCode, Quantity, TotalPrice"
+            " FROM OpportunityLineItems ORDER BY TotalPrice)"
             " FROM Opportunity WHERE Id = '006gK0000000001'"
         )
         body = ask(org, query)
@@ -108,7 +110,8 @@ class TestSelect:
         assert record["Account"] is None
 
     def test_child_filter_and_limit(self, org: httpx.Client) -> None:
-        query = "SELECT Name, (SELECT Name FROM Opportunities WHERE IsWon = true LIMIT 1) FROM Account ORDER BY Name LIMIT 1"
+        child = "SELECT Name FROM Opportunities WHERE IsWon = true LIMIT 1"
+        query = f"SELECT Name, ({child}) FROM Account ORDER BY Name LIMIT 1"
         record = ask(org, query)["records"][0]
         assert [r["Name"] for r in record["Opportunities"]["records"]] == ["First"]
 
