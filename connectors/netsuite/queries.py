@@ -12,39 +12,11 @@ from connectors.netsuite.settings import NetSuiteMapping
 
 GENERATIONS = 9
 """External ids of this many generations of one client are looked for: each is an undone predecessor."""
-LEGAL_FORMS = frozenset(
-    # fmt: off
-    {
-        "the",
-        "and",
-        "und",
-        "der",
-        "die",
-        "das",
-        "von",
-        "ag",
-        "bv",
-        "company",
-        "corp",
-        "corporation",
-        "gmbh",
-        "group",
-        "holding",
-        "inc",
-        "international",
-        "limited",
-        "llc",
-        "llp",
-        "ltd",
-        "plc",
-        "pty",
-        "sarl",
-        "sas",
-        "spa",
-        "srl",
-    }
-    # fmt: on
-)
+_FORMS = """
+the and und der die das von ag bv company corp corporation gmbh group holding inc international limited
+llc llp ltd plc pty sarl sas spa srl
+"""
+LEGAL_FORMS = frozenset(_FORMS.split())
 """Words that half of all companies share: useless for finding one."""
 
 
