@@ -1,0 +1,1 @@
+"""The composition root: builds connectors, ledger and activities from settings."""

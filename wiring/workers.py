@@ -1,0 +1,141 @@
+"""Temporal workers: one per task queue, with the slots that the queue's system allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.books import LedgerActivitiesOver
+from activities.crm import CrmActivitiesOver
+from activities.decisions import DecisionActivitiesOver
+from activities.effects import Effects
+from activities.erp import ErpActivitiesOver
+from activities.hr import HrActivitiesOver
+from activities.notify import NotifyActivitiesOver
+from activities.psa import PsaActivitiesOver
+from activities.undo import EffectActivitiesOver
+from canonical.failures import ConfigurationError
+from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
+from ledger.store import Ledger
+from runtime.settings import Settings
+from wiring.systems import ConnectedSystems
+from workflows.opportunity_to_project import OpportunityToProject
+
+WORKFLOWS: list[type] = [OpportunityToProject]
+PASSED_THROUGH = ("canonical", "activities", "iso4217")
+"""Pure modules that the workflow sandbox need not load anew for every run."""
+
+
+@dataclass(frozen=True)
+class QueueWorker:
+    """One queue: what runs there and how much at once."""
+
+    queue: str
+    slots: int
+    activities: Sequence[Callable[..., Any]]
+    workflows: bool = False
+    per_second: float | None = None
+
+
+def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger) -> list[QueueWorker]:
+    """All queues that this configuration has work on."""
+    effects = Effects(ledger)
+    crm, erp = CrmActivitiesOver(systems, effects), ErpActivitiesOver(systems, effects)
+    psa, hr = PsaActivitiesOver(systems, effects), HrActivitiesOver(systems, effects)
+    undo = EffectActivitiesOver(systems, effects)
+    decisions, books = DecisionActivitiesOver(systems, ledger), LedgerActivitiesOver(systems, ledger)
+    section = settings.worker
+    queues = [
+        QueueWorker(WORKFLOW_QUEUE, section.workflow_slots, (), workflows=True),
+        QueueWorker(
+            LEDGER_QUEUE,
+            section.ledger_slots,
+            [*_methods(decisions), *_methods(books), *_methods(NotifyActivitiesOver(systems))],
+        ),
+    ]
+    per_role = {"crm": crm, "erp": erp, "psa": psa, "hr": hr}
+    for name, system in settings.systems.items():
+        roles = [role.value for role in system.roles if role.value in per_role]
+        if roles:
+            methods = [method for role in roles for method in _methods(per_role[role])]
+            queues.append(
+                QueueWorker(
+                    system_queue(name),
+                    section.slots_for(name),
+                    [*methods, *_methods(undo)],
+                    per_second=section.calls_per_second.get(name),
+                )
+            )
+    return queues
+
+
+def chosen(queues: Iterable[QueueWorker], names: Sequence[str]) -> list[QueueWorker]:
+    """The queues to serve: all, or those named (``workflows``, ``ledger``, or a system instance).
+
+    Raises:
+        ConfigurationError: a name that is no queue; the known ones are listed.
+    """
+    by_name = {short_name(one.queue): one for one in queues}
+    unknown = sorted(set(names) - set(by_name))
+    if unknown:
+        known = ", ".join(by_name)
+        raise ConfigurationError([f"--queues: {', '.join(unknown)} unknown; known: {known}"])
+    return [one for name, one in by_name.items() if not names or name in names]
+
+
+def short_name(queue: str) -> str:
+    """A queue as the command line names it."""
+    for known, short in ((WORKFLOW_QUEUE, "workflows"), (LEDGER_QUEUE, "ledger")):
+        if queue == known:
+            return short
+    return queue.removeprefix(system_queue(""))
+
+
+def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker:
+    """The Temporal worker of a queue.
+
+    Eager hand-over of activities is off: it would skip the queue's rate limit.
+    """
+    grace = timedelta(seconds=settings.worker.graceful_shutdown_seconds)
+    if one.workflows:
+        return Worker(
+            client,
+            task_queue=one.queue,
+            workflows=WORKFLOWS,
+            workflow_runner=sandbox(),
+            max_concurrent_workflow_tasks=one.slots,
+            max_cached_workflows=settings.worker.cached_workflows,
+            graceful_shutdown_timeout=grace,
+            disable_eager_activity_execution=True,
+        )
+    return Worker(
+        client,
+        task_queue=one.queue,
+        activities=list(one.activities),
+        max_concurrent_activities=one.slots,
+        max_task_queue_activities_per_second=one.per_second,
+        graceful_shutdown_timeout=grace,
+        disable_eager_activity_execution=True,
+    )
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """The workflow sandbox, with our pure modules passed through."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def _methods(instance: object) -> list[Callable[..., Any]]:
+    """An object's activities."""
+    found = []
+    for name in dir(instance):
+        method = getattr(instance, name)
+        if callable(method) and hasattr(method, "__temporal_activity_definition"):
+            found.append(method)
+    return found

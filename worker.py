@@ -1,0 +1,93 @@
+"""Runs Temporal workers: all queues by default, or those named by ``--queues``.
+
+Configuration errors stop the process before it polls. SIGTERM drains: calls in flight finish.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from canonical.failures import ConfigurationError, SystemFailure
+from ledger.migrate import migrate
+from runtime import search_attributes
+from runtime.client import connect
+from runtime.lifecycle import Stop, exit_now, run_until_stopped
+from runtime.logging import configure, logger
+from runtime.settings import Settings, load
+from runtime.telemetry import client_plugins, sdk_runtime
+from wiring.ledger import open_ledger
+from wiring.systems import ConnectedSystems
+from wiring.workers import build_worker, chosen, queue_workers
+
+USAGE = 2
+"""Exit code of a wrong configuration or command line."""
+
+
+async def serve(settings: Settings, queues: list[str], *, until: Stop | None = None) -> None:
+    """Serve queues until told to stop.
+
+    Args:
+        settings: the installation's settings.
+        queues: ``workflows``, ``ledger`` or system instances; all when empty.
+        until: a stop of the caller's own instead of signals.
+
+    Raises:
+        ConfigurationError: something is wrong with the installation; nothing was polled.
+    """
+    await migrate(settings.ledger.location())
+    ledger = await open_ledger(settings)
+    try:
+        systems = ConnectedSystems(settings, ledger)
+        try:
+            served = chosen(queue_workers(settings, systems, ledger), queues)
+            await systems.store_mappings()
+            client = await connect(
+                settings.temporal,
+                plugins=client_plugins(settings.telemetry, "trueup-worker"),
+                runtime=sdk_runtime(settings.telemetry, settings.logging),
+                process="trueup-worker",
+            )
+            await search_attributes.require(client)
+            workers = [build_worker(client, one, settings) for one in served]
+            logger("trueup.worker").info("serving", queues=[one.queue for one in served])
+            await run_until_stopped(
+                *workers,
+                ready_file=settings.worker.ready_file,
+                live_file=settings.worker.live_file,
+                until=until,
+            )
+        finally:
+            await systems.close()
+    finally:
+        await ledger.close()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; never returns."""
+    parser = argparse.ArgumentParser(prog="worker.py", description="Run Trueup's Temporal workers.")
+    parser.add_argument("--config", type=Path, help="trueup.toml (default: TRUEUP_CONFIG or ./trueup.toml)")
+    parser.add_argument(
+        "--queues",
+        default="",
+        help="comma-separated: workflows, ledger, or system instances; all by default",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        settings = load(given.config)
+        configure(settings.logging)
+        asyncio.run(serve(settings, [name for name in given.queues.split(",") if name]))
+    except ConfigurationError as wrong:
+        for problem in wrong.problems:
+            print(problem, file=sys.stderr)
+        exit_now(USAGE)
+    except SystemFailure as failure:
+        print(f"{failure} {failure.failure.remedy or ''}".strip(), file=sys.stderr)
+        exit_now(1)
+    exit_now(0)
+
+
+if __name__ == "__main__":
+    main()
