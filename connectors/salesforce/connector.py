@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -251,9 +250,12 @@ class SalesforceConnector:
         Raises:
             Refused: mapped fields are missing; reading on would take them for empty.
         """
-        objects = ("Opportunity", "Account", "OpportunityLineItem")
-        described = await asyncio.gather(*(self.client.describe(object_) for object_ in objects))
-        plan = field_plan(self.settings.mapping, *described)
+        plan = field_plan(
+            self.settings.mapping,
+            await self.client.describe("Opportunity"),
+            await self.client.describe("Account"),
+            await self.client.describe("OpportunityLineItem"),
+        )
         if plan.missing:
             self.client.forget_describes()  # the repair must be seen by the retry
             raise Refused(
