@@ -95,7 +95,15 @@ async def connect(
         ConfigurationError: no server answers there, it refuses us, or it has no such namespace.
     """
     where = target(section)
-    options = where.profile.to_client_connect_config()
+    try:
+        options = where.profile.to_client_connect_config()
+    except OSError as problem:
+        raise ConfigurationError(
+            [
+                f"temporal.tls: {problem.filename}: {problem.strerror}. Provide the file, or correct its path "
+                "in [temporal.tls], TEMPORAL_TLS_* or the profile."
+            ]
+        ) from None
     try:
         client = await Client.connect(
             where.address,
@@ -109,10 +117,6 @@ async def connect(
             identity=f"{process}@{socket.gethostname()}:{os.getpid()}",
             connect_timeout=timedelta(seconds=section.connect_seconds),
         )
-    except OSError as problem:
-        raise ConfigurationError(
-            [f"Temporal's TLS files: {problem}. Correct the path in [temporal.tls]."]
-        ) from None
     except (RuntimeError, ValueError) as problem:
         raise _unreachable(where, str(problem)) from None
     await _require_namespace(client, where)

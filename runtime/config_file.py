@@ -156,9 +156,14 @@ def _override_value(text: str) -> Any:
 
 
 def _place(data: dict[str, Any], parts: list[str], value: Any) -> KeyPath | None:
-    """Put ``value`` at the named key; upper case and underscores find what the file spells differently."""
+    """Put ``value`` at the named key; upper case and underscores find what the file spells differently.
+
+    Returns:
+        The outermost key that the file did not have, or the key itself; None when there is no such place.
+    """
     node: Any = data
     path: list[str | int] = []
+    created = 0
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         key: str | int
@@ -168,8 +173,9 @@ def _place(data: dict[str, Any], parts: list[str], value: Any) -> KeyPath | None
             key = int(part)
         elif isinstance(node, dict):
             key = next((k for k in node if _folded(k) == _folded(part)), part.lower())
-            if not last:
-                node.setdefault(key, {})
+            if not last and key not in node:
+                node[key] = {}
+                created = created or len(path) + 1
         else:
             return None
         path.append(key)
@@ -177,7 +183,7 @@ def _place(data: dict[str, Any], parts: list[str], value: Any) -> KeyPath | None
             node[key] = value
         else:
             node = node[key]
-    return tuple(path)
+    return tuple(path[: created or len(path)])
 
 
 def _folded(key: str) -> str:

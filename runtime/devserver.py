@@ -67,6 +67,17 @@ def free_ports(count: int) -> list[int]:
             sock.close()
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        # As servers bind: connections of the last one that are still closing do not count.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
 @dataclass
 class DevServer:
     """A development server. ``async with DevServer() as server: ...``, or ``start`` and ``stop``.
@@ -94,6 +105,12 @@ class DevServer:
             ConfigurationError: the program is missing, or the server does not come up (with its last words).
         """
         executable = program()
+        for port in (self.port, self.ui_port if self.ui else None):
+            if port is not None and not _is_free(port):
+                # Checked here, because whoever listens there would answer our question after its health.
+                raise ConfigurationError(
+                    [f"Port {port} of {HOST} is taken. End the process that uses it, or choose another port."]
+                )
         # A port that was free may be taken a moment later; only ports that we chose can be chosen again.
         attempts = PORT_ATTEMPTS if self.port is None else 1
         for attempt in range(1, attempts + 1):
@@ -191,7 +208,7 @@ class DevServer:
             if not self.running:
                 raise ConfigurationError([f"The Temporal server ended while starting. {self._last_words()}"])
             with suppress(RuntimeError, RPCError):
-                if await self._healthy():
+                if await self._healthy() and self.running:
                     return
             await asyncio.sleep(0.05)
         raise ConfigurationError(

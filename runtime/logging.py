@@ -41,8 +41,9 @@ _SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
     # key=value, "key": "value" and form bodies.
     (
         re.compile(
-            r"""(["']?[\w-]*(?:passw(?:or)?d|secret|token|api[-_]?key|assertion|signature)["']?\s*[=:]\s*["']?)"""
-            r"""[^\s"'&,;})\]]+""",
+            # Begins at the telling word, not where the name does: that would take quadratic time.
+            r"""((?:passw(?:or)?d|secret|token|api[-_]?key|assertion|signature)["']?\s{0,4}[=:]\s{0,4})"""
+            r"""(?:"[^"]*"?|'[^']*'?|[^\s"'&,;})\]]+)""",
             re.IGNORECASE,
         ),
         rf"\1{MASK}",
