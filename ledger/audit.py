@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.refs import RecordRef
 from canonical.saga import Actor
+from ledger.core import unbroken
 from ledger.people import People, actor_facts, actor_of
 from ledger.rows import AuditEntry, AuditRow, Page
 from ledger.tables.audit import Audit, AuditHead, AuditPersonal
@@ -62,6 +63,7 @@ def personal_aad(chain: str, seq: int) -> bytes:
 class AuditTrail(People):
     """Appending to and reading the audit trail."""
 
+    @unbroken
     async def audit(self, *entries: AuditEntry) -> None:
         """Append entries, all or none.
 
@@ -116,6 +118,7 @@ class AuditTrail(People):
         session.add(AuditPersonal(chain=entry.chain, seq=seq, person=person, sealed=sealed, at=self.now()))
         return personal_digest(text)
 
+    @unbroken
     async def audit_rows(
         self,
         *,
@@ -177,6 +180,7 @@ class AuditTrail(People):
             return None
         return cipher.decrypt(kept.sealed, personal_aad(row.chain, row.seq)).decode()
 
+    @unbroken
     async def purge_personal(self, before: datetime) -> int:
         """Delete sealed personal values older than ``before`` (retention). The chain still verifies.
 
@@ -189,6 +193,7 @@ class AuditTrail(People):
             await session.exec(delete(AuditPersonal).where(old))
             return len(found)
 
+    @unbroken
     async def erase_person(self, name: str, *, ordered_by: Actor, reason: str) -> bool:
         """Destroy a person's key: name and personal audit values become unreadable for good (rule 48).
 

@@ -15,7 +15,7 @@ from canonical.failures import Defect, Failure
 from canonical.money import AmountRole, Money
 from canonical.refs import RecordRef
 from canonical.saga import CaseState, ExceptionCase
-from ledger.core import Core
+from ledger.core import Core, unbroken
 from ledger.rows import AtStake, CaseRow, Page
 from ledger.tables.exception_case import ExceptionCaseTable as Case
 
@@ -23,6 +23,7 @@ from ledger.tables.exception_case import ExceptionCaseTable as Case
 class Cases(Core):
     """The exception queues."""
 
+    @unbroken
     async def open_case(self, case: ExceptionCase) -> CaseRow:
         """Open a case, or open it again with the present failure. Repeating it is harmless.
 
@@ -53,6 +54,7 @@ class Cases(Core):
             await session.flush()
             return _case_row(row)
 
+    @unbroken
     async def escalate_case(self, case_id: str, *, to: str) -> CaseRow:
         """Record that a deadline passed and who was told. Never closes or fails anything.
 
@@ -67,6 +69,7 @@ class Cases(Core):
                 session.add(row)
             return _case_row(row)
 
+    @unbroken
     async def close_case(self, case_id: str, resolution: str) -> CaseRow | None:
         """Close a case; one that is closed keeps its resolution.
 
@@ -83,6 +86,7 @@ class Cases(Core):
                 session.add(row)
             return _case_row(row)
 
+    @unbroken
     async def close_cases_of(self, saga_id: str, resolution: str) -> int:
         """Close everything that is open of a saga that ended.
 
@@ -104,12 +108,14 @@ class Cases(Core):
             raise Defect(f"there is no case {case_id}", system="ledger")
         return row
 
+    @unbroken
     async def case(self, case_id: str) -> CaseRow | None:
         """One case."""
         async with self.reading() as session:
             row = (await session.exec(select(Case).where(col(Case.case_id) == case_id))).first()
             return None if row is None else _case_row(row)
 
+    @unbroken
     async def cases(
         self,
         *,
@@ -143,6 +149,7 @@ class Cases(Core):
             found = [_case_row(row) for row in await session.exec(query)]
         return Page(rows=tuple(found[:limit]), cursor=found[limit - 1].id if len(found) > limit else None)
 
+    @unbroken
     async def at_stake(self, *, region: str | None = None) -> list[AtStake]:
         """Open cases by queue, cause, currency and the amount's role: how many, and how much."""
         groups = (col(Case.queue), col(Case.cause), col(Case.at_stake_currency), col(Case.at_stake_role))

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from canonical.failures import Defect
 from canonical.saga import Actor
 from canonical.writes import VendorWrite
+from ledger.core import unbroken
 from ledger.effect_rows import (
     OPEN_STATES,
     effect_for_update,
@@ -36,6 +37,7 @@ UNDOING_POLL = timedelta(seconds=10)
 class Claims(SharedRecords):
     """Claiming writes and checking that a claim still holds."""
 
+    @unbroken
     async def claim(
         self,
         write: VendorWrite,
@@ -182,6 +184,7 @@ class Claims(SharedRecords):
             next_generation = 1 + len(await self._undone_generations(session, write.shared))
         return Claim(state=ClaimState.CLOSED, key=write.key, next_generation=next_generation)
 
+    @unbroken
     async def still_mine(self, key: str, attempt_id: str) -> bool:
         """Whether this attempt may send now: asked right before sending, never earlier.
 

@@ -13,7 +13,7 @@ from canonical.causes import Cause
 from canonical.engagement import Contract
 from canonical.failures import Conflict
 from canonical.money import Money
-from ledger.core import Core
+from ledger.core import Core, unbroken
 from ledger.rows import BaselineRow, ContractVersionRow
 from ledger.tables.baseline import Baseline
 from ledger.tables.contract_version import ContractVersion
@@ -27,6 +27,7 @@ def _digest(content: Any) -> str:
 class Contracts(Core):
     """Versions of contract terms, and baselines."""
 
+    @unbroken
     async def add_contract_version(
         self,
         contract: Contract,
@@ -77,6 +78,7 @@ class Contracts(Core):
             await session.flush()
             return _version_row(row)
 
+    @unbroken
     async def contract_version(
         self, contract_key: str, *, version: int | None = None, on: date | None = None
     ) -> ContractVersionRow | None:
@@ -92,12 +94,14 @@ class Contracts(Core):
             row = (await session.exec(latest)).first()
             return None if row is None else _version_row(row)
 
+    @unbroken
     async def contract_versions(self, contract_key: str) -> list[ContractVersionRow]:
         """All versions, oldest first."""
         query = select(ContractVersion).where(col(ContractVersion.contract_key) == contract_key)
         async with self.reading() as session:
             return [_version_row(r) for r in await session.exec(query.order_by(col(ContractVersion.version)))]
 
+    @unbroken
     async def add_baseline(
         self, contract_key: str, systems: Mapping[str, Any], *, saga_id: str, contract_version: int
     ) -> BaselineRow:
@@ -123,6 +127,7 @@ class Contracts(Core):
             await session.flush()
             return _baseline_row(row)
 
+    @unbroken
     async def baseline(self, contract_key: str, *, version: int | None = None) -> BaselineRow | None:
         """The latest baseline, or the one named."""
         query = select(Baseline).where(col(Baseline.contract_key) == contract_key)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import func
 from sqlalchemy.dialects import postgresql, sqlite
@@ -29,7 +30,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Open:
     """The transaction that a task is inside of."""
 
@@ -37,9 +38,44 @@ class _Open:
     task: object
     session: AsyncSession
     writes: bool
+    over: bool = False
 
 
 _OPEN: ContextVar[_Open | None] = ContextVar("trueup_ledger_transaction", default=None)
+
+
+S = TypeVar("S", bound="Core")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def unbroken(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Let a ledger method end before its caller is cancelled.
+
+    A cancelled statement leaves its connection in the middle of a transaction, with SQLite's write lock,
+    until somebody collects it (measured: the next writers wait out the busy timeout). Activities are
+    cancelled at any point; ledger calls are short, so the cancellation waits for them.
+    """
+
+    @wraps(method)
+    async def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._inside() is not None:
+            return await method(self, *args, **kwargs)
+        task = asyncio.create_task(method(self, *args, **kwargs))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                # A second cancellation waits as well.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()  # Seen: the caller gets the cancellation instead.
+            raise
+
+    return run
 
 
 class Core:
@@ -86,7 +122,8 @@ class Core:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """One short write transaction. Ledger calls made inside by the same task join it.
 
-        Never await a vendor, a workflow or a person inside: locks are held.
+        Never await a vendor, a workflow or a person inside: locks are held. Callers that can be cancelled
+        use ``together``.
 
         Raises:
             Transient: the database is away or busy (cause ``LEDGER_UNAVAILABLE``); nothing was changed,
@@ -109,9 +146,31 @@ class Core:
         async with self._session(self._engine, writes=False) as session:
             yield session
 
-    def _joined(self, *, writes: bool) -> AsyncSession | None:
+    @unbroken
+    async def together(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Await ``work`` in one transaction: the ledger calls it makes happen all or not at all.
+
+        Unlike ``transaction`` it is safe for callers that can be cancelled.
+        """
+        async with self.transaction():
+            return await work()
+
+    def _inside(self) -> _Open | None:
+        """The open transaction of this task.
+
+        Raises:
+            Defect: the transaction is another task's; waiting for it here could wait for ever.
+        """
         current = _OPEN.get()
-        if current is None or current.owner is not self or current.task is not asyncio.current_task():
+        if current is None or current.owner is not self or current.over:
+            return None
+        if current.task is not asyncio.current_task():
+            raise Defect("a task started inside a ledger transaction calls the ledger", system="ledger")
+        return current
+
+    def _joined(self, *, writes: bool) -> AsyncSession | None:
+        current = self._inside()
+        if current is None:
             return None
         if writes and not current.writes:
             raise Defect("a ledger write was started inside a ledger read", system="ledger")
@@ -122,10 +181,12 @@ class Core:
         try:
             async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
                 await session.connection()
-                token = _OPEN.set(_Open(self, asyncio.current_task(), session, writes))
+                opened = _Open(self, asyncio.current_task(), session, writes)
+                token = _OPEN.set(opened)
                 try:
                     yield session
                 finally:
+                    opened.over = True
                     _OPEN.reset(token)
         except DRIVER_ERRORS as error:
             raise translate(error) from error

@@ -8,6 +8,7 @@ from sqlmodel import col, select
 
 from canonical.saga import Actor
 from ledger.audit import DECISIONS_CHAIN, AuditTrail
+from ledger.core import unbroken
 from ledger.people import actor_facts, actor_of
 from ledger.rows import AuditEntry, DecisionRow, Page
 from ledger.tables.decision import Decision
@@ -16,6 +17,7 @@ from ledger.tables.decision import Decision
 class Decisions(AuditTrail):
     """Recording decisions. Rows are never changed; the database refuses it."""
 
+    @unbroken
     async def decide(
         self,
         *,
@@ -84,6 +86,7 @@ class Decisions(AuditTrail):
             await self._append(session, entry, actor_id)
             return True
 
+    @unbroken
     async def decisions(
         self,
         *,

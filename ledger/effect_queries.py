@@ -8,7 +8,7 @@ from sqlalchemy import or_
 from sqlmodel import col, select
 
 from canonical.refs import RecordRef
-from ledger.core import Core
+from ledger.core import Core, unbroken
 from ledger.effect_rows import effect_row
 from ledger.rows import EffectRow, EffectState, Page
 from ledger.tables.effect import Effect
@@ -19,12 +19,14 @@ UNFINISHED = (EffectState.INTENDED, EffectState.UNKNOWN, EffectState.UNDOING)
 class EffectQueries(Core):
     """Lists of effects, oldest first."""
 
+    @unbroken
     async def effect(self, key: str) -> EffectRow | None:
         """One effect by key."""
         async with self.reading() as session:
             row = (await session.exec(select(Effect).where(col(Effect.key) == key))).first()
             return None if row is None else effect_row(row)
 
+    @unbroken
     async def effects(
         self,
         *,
@@ -65,6 +67,7 @@ class EffectQueries(Core):
             found = [effect_row(row) for row in await session.exec(query)]
         return Page(rows=tuple(found[:limit]), cursor=found[limit - 1].id if len(found) > limit else None)
 
+    @unbroken
     async def unfinished(
         self, *, system: str | None = None, after: int = 0, limit: int = 100
     ) -> Page[EffectRow]:

@@ -14,7 +14,7 @@ from canonical.causes import Cause
 from canonical.failures import Conflict
 from canonical.refs import RecordRef
 from canonical.writes import Landed
-from ledger.core import Core
+from ledger.core import Core, unbroken
 from ledger.rows import LinkHint, LinkRow, Page
 from ledger.tables.effect import Effect
 from ledger.tables.link import Link
@@ -37,6 +37,7 @@ class NewLink(Canonical):
 class Links(Core):
     """Making and looking up links."""
 
+    @unbroken
     async def link(
         self,
         kind: str,
@@ -66,6 +67,7 @@ class Links(Core):
         )
         return (await self.link_many([new]))[0]
 
+    @unbroken
     async def link_many(self, links: Sequence[NewLink]) -> list[LinkRow]:
         """Make many links in one go, all or none; those already there are left as they are.
 
@@ -142,6 +144,7 @@ class Links(Core):
         mine = col(Link.effect_key) == effect_key
         await session.exec(delete(Link).where(mine, col(Link.adopted).is_(False)))
 
+    @unbroken
     async def links_of(self, kind: str, key: str, *, system: str | None = None) -> list[LinkRow]:
         """Records of a canonical object, in one system or all."""
         query = select(Link).where(col(Link.kind) == kind, col(Link.key) == key).order_by(col(Link.id))
@@ -150,6 +153,7 @@ class Links(Core):
         async with self.reading() as session:
             return [link_row(row) for row in await session.exec(query)]
 
+    @unbroken
     async def links_to(self, record: RecordRef) -> list[LinkRow]:
         """Canonical objects that a record stands for."""
         query = select(Link).where(
@@ -160,6 +164,7 @@ class Links(Core):
         async with self.reading() as session:
             return [link_row(row) for row in await session.exec(query.order_by(col(Link.id)))]
 
+    @unbroken
     async def links(
         self,
         *,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlmodel import col, select
 
 from canonical.failures import Defect
-from ledger.core import Core
+from ledger.core import Core, unbroken
 from ledger.rows import MappingRow
 from ledger.tables.mapping import Mapping
 from ledger.types import canonical_json
@@ -17,6 +17,7 @@ from ledger.types import canonical_json
 class Mappings(Core):
     """Storing and loading mappings."""
 
+    @unbroken
     async def put_mapping(self, digest: str, system: str, content: MappingType[str, Any]) -> None:
         """Store a mapping once.
 
@@ -30,6 +31,7 @@ class Mappings(Core):
             if canonical_json(row.content) != canonical_json(dict(content)):
                 raise Defect(f"mapping {digest} of {system} is known with another content", system="ledger")
 
+    @unbroken
     async def mapping(self, digest: str) -> MappingRow | None:
         """A mapping by its digest."""
         async with self.reading() as session:

@@ -9,6 +9,7 @@ from canonical.causes import Cause
 from canonical.failures import Defect, Failure, Transient
 from canonical.writes import Landed, VendorWrite
 from ledger.claims import Claims
+from ledger.core import unbroken
 from ledger.effect_rows import (
     CLOSED_STATES,
     OPEN_STATES,
@@ -28,6 +29,7 @@ Outcome = Literal["not_sent", "unknown"]
 class Outcomes(Claims, Links):
     """Recording the results of attempts."""
 
+    @unbroken
     async def release(
         self, key: str, attempt_id: str, *, outcome: Outcome, failure: Failure | None = None
     ) -> bool:
@@ -59,6 +61,7 @@ class Outcomes(Claims, Links):
             session.add(row)
             return True
 
+    @unbroken
     async def set_before(self, key: str, attempt_id: str, before: dict[str, Any]) -> dict[str, Any]:
         """Keep the before-image of an update, before it is sent.
 
@@ -84,6 +87,7 @@ class Outcomes(Claims, Links):
                 session.add(row)
             return row.before
 
+    @unbroken
     async def done(
         self,
         key: str,

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from canonical.failures import Defect
 from canonical.saga import Actor, SagaStatus, SagaView
 from ledger.audit import DECISIONS_CHAIN, AuditTrail
+from ledger.core import unbroken
 from ledger.people import actor_facts, actor_of
 from ledger.rows import AuditEntry, Page, SagaBegun, SagaRow
 from ledger.tables.saga import Saga
@@ -20,6 +21,7 @@ from ledger.tables.saga import Saga
 class Sagas(AuditTrail):
     """Saga rows."""
 
+    @unbroken
     async def begin_saga(
         self,
         saga_id: str,
@@ -95,6 +97,7 @@ class Sagas(AuditTrail):
             await self._append(session, entry, actor_id)
             return _begun(last, accepted=True)
 
+    @unbroken
     async def save_view(self, view: SagaView) -> None:
         """Keep what surfaces show of a running saga.
 
@@ -111,6 +114,7 @@ class Sagas(AuditTrail):
             row.updated_at = self.now()
             session.add(row)
 
+    @unbroken
     async def finish_saga(
         self,
         saga_id: str,
@@ -158,6 +162,7 @@ class Sagas(AuditTrail):
             raise Defect(f"{saga_id} generation {generation} was never begun", system="ledger")
         return row
 
+    @unbroken
     async def saga(self, saga_id: str, *, generation: int | None = None) -> SagaRow | None:
         """A saga's latest generation, or the one named."""
         query = select(Saga).where(col(Saga.saga_id) == saga_id).order_by(col(Saga.generation).desc())
@@ -166,6 +171,7 @@ class Sagas(AuditTrail):
         rows = await self._saga_rows(query.limit(1))
         return rows[0] if rows else None
 
+    @unbroken
     async def sagas(
         self,
         *,

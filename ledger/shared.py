@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.writes import WriteKind
 from ledger.audit import AuditTrail
+from ledger.core import unbroken
 from ledger.effect_rows import effect_row, maybe_landed
 from ledger.rows import EffectState, HoldReleased
 from ledger.tables.effect import Effect
@@ -22,6 +23,7 @@ from ledger.tables.holder import Holder
 class SharedRecords(AuditTrail):
     """Holding and letting go of shared records."""
 
+    @unbroken
     async def hold(self, shared_key: str, saga_id: str, step_key: str) -> bool:
         """Register as a holder; repeating it is harmless. Also for records that no saga created.
 
@@ -39,12 +41,14 @@ class SharedRecords(AuditTrail):
         values = {"shared_key": shared_key, "saga_id": saga_id, "step_key": step_key, "at": self.now()}
         await self.insert_ignore(session, Holder, values)
 
+    @unbroken
     async def holders(self, shared_key: str) -> tuple[str, ...]:
         """Ids of the sagas that rely on the record."""
         async with self.reading() as session:
             query = select(Holder.saga_id).where(col(Holder.shared_key) == shared_key).distinct()
             return tuple(sorted(await session.exec(query)))
 
+    @unbroken
     async def shared_generation(self, shared_key: str) -> int:
         """Which generation's keys to use: 1 plus the number of undone generations."""
         async with self.reading() as session:
@@ -65,6 +69,7 @@ class SharedRecords(AuditTrail):
         )
         return set(await session.exec(query.distinct()))
 
+    @unbroken
     async def release_hold(self, shared_key: str, saga_id: str) -> HoldReleased:
         """Let go. When nobody else holds the record and it is ours, its effects are marked ``undoing``.
 

@@ -15,6 +15,7 @@ from canonical.causes import Cause
 from canonical.failures import Conflict, Failure
 from canonical.saga import Actor
 from canonical.writes import UndoOutcome
+from ledger.core import unbroken
 from ledger.effect_rows import audit_entry, effect_row, known_effect
 from ledger.outcomes import Outcomes
 from ledger.rows import EffectRow, EffectState
@@ -26,6 +27,7 @@ from ledger.tables.tombstone import Tombstone
 class Undo(Outcomes):
     """Tombstones and the undoing of effects."""
 
+    @unbroken
     async def tombstone(self, step_key: str, *, saga_id: str, actor: Actor) -> list[EffectRow]:
         """Forbid all later sends of a step and say what it may have left behind. Idempotent.
 
@@ -48,6 +50,7 @@ class Undo(Outcomes):
             )
             return [effect_row(row) for row in await session.exec(query.order_by(col(Effect.id).desc()))]
 
+    @unbroken
     async def undoing(self, key: str) -> EffectRow:
         """Mark an effect as being undone, right before looking for it. Idempotent; also clears a failure.
 
@@ -64,6 +67,7 @@ class Undo(Outcomes):
                 session.add(row)
             return effect_row(row)
 
+    @unbroken
     async def undone(self, key: str, outcome: UndoOutcome, *, actor: Actor | None = None) -> EffectRow:
         """Record that no live record of ours remains, with an audit row; removes its links. Idempotent.
 
@@ -107,6 +111,7 @@ class Undo(Outcomes):
             await self._append(session, entry, actor_id)
             return effect_row(row)
 
+    @unbroken
     async def undo_failed(self, key: str, failure: Failure) -> EffectRow:
         """Record that an undo is blocked; the effect stays ``undoing`` until somebody helps."""
         async with self.transaction() as session:

@@ -14,6 +14,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ledger.audit import GENESIS, AuditTrail, personal_digest, row_hash
+from ledger.core import unbroken
 from ledger.rows import SealRow
 from ledger.tables.audit import Audit, AuditHead, AuditSeal
 
@@ -28,6 +29,7 @@ def seal_hash(prev_seal: str, hashes: Iterable[str]) -> str:
 class Verification(AuditTrail):
     """Seals and checks."""
 
+    @unbroken
     async def seal(self, *, batch: int = 1_000) -> list[SealRow]:
         """Seal every row that is not sealed yet, in batches of at most ``batch`` rows per chain."""
         async with self.reading() as session:
@@ -64,6 +66,7 @@ class Verification(AuditTrail):
         )
         return list(await session.exec(query.order_by(col(Audit.seq))))
 
+    @unbroken
     async def verify(self, system: str | None = None) -> list[str]:
         """Check one chain, or all: hashes, order, gaps, a cut-off tail, seals, personal digests.
 
@@ -126,6 +129,7 @@ class Verification(AuditTrail):
                 expected, prev = seal.seq_to + 1, seal.seal
         return problems
 
+    @unbroken
     async def audit_count(self, chain: str | None = None) -> int:
         """Number of rows of a chain, or of all."""
         query = select(func.count()).select_from(Audit)
