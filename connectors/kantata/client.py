@@ -33,8 +33,6 @@ class Envelope:
 
     rows: list[Row] = field(default_factory=list)
     sides: dict[str, dict[str, Row]] = field(default_factory=dict)
-    count: int = 0
-    pages: int = 1
 
     def side(self, kind: str, record_id: object) -> Row | None:
         """A side-loaded record."""
@@ -62,22 +60,14 @@ class Envelope:
                 raise ValueError(f"{result['key']} {result['id']} is named but not in the answer")
             if result["key"] == kind:
                 rows.append(row)
-        meta: dict[str, int] = body.get("meta") or {}
-        count: int = body.get("count", len(rows))
-        return cls(rows, sides, meta.get("count", count), meta.get("page_count", 1))
+        return cls(rows, sides)
 
     def absorb(self, other: Envelope) -> None:
-        """Add another page; a row that shifted onto it is kept once, in its newer form."""
-        places = {str(row["id"]): place for place, row in enumerate(self.rows)}
-        for row in other.rows:
-            place = places.get(str(row["id"]))
-            if place is None:
-                self.rows.append(row)
-            else:
-                self.rows[place] = row
+        """Add the next part; a row that is in both is kept once."""
+        held = {str(row["id"]) for row in self.rows}
+        self.rows += [row for row in other.rows if str(row["id"]) not in held]
         for kind, records in other.sides.items():
             self.sides.setdefault(kind, {}).update(records)
-        self.count, self.pages = other.count, other.pages
 
 
 class KantataClient:
@@ -134,25 +124,39 @@ class KantataClient:
         )
         return self._decoded(response, kind, what)
 
+    async def slice(
+        self, kind: str, *, what: str, query: Mapping[str, str], offset: int, size: int
+    ) -> Envelope:
+        """Part of a list by position; Kantata lets limit and offset win over pages."""
+        part = {**query, "limit": str(size), "offset": str(offset)}
+        response = await self.http.call("GET", f"{API}/{kind}", what=what, write=False, query=part)
+        return self._decoded(response, kind, what)
+
     async def list(
         self, kind: str, *, what: str, query: Mapping[str, str], size: int = PAGE_SIZE
     ) -> Envelope:
-        """A whole list, each row once. Rows may shift between pages while data change: when fewer rows
-        arrived than the list counts, it is read again and merged.
+        """A whole list, each row once. Every part begins with the last row of the one before: if it does
+        not, rows have shifted in between and the list is read again from the start.
+
+        Args:
+            kind: record type, plural.
+            what: for people, what is being done.
+            query: filters and includes.
+            size: rows of one part, at least 2.
 
         Raises:
             Transient: the list kept shifting.
         """
-        merged = Envelope()
         for _ in range(REREADS):
-            number = 1
+            whole, offset = Envelope(), 0
             while True:
-                merged.absorb(await self.page(kind, what=what, query=query, number=number, size=size))
-                if number >= merged.pages:
+                part = await self.slice(kind, what=what, query=query, offset=offset, size=size)
+                if whole.rows and not (part.rows and part.rows[0]["id"] == whole.rows[-1]["id"]):
                     break
-                number += 1
-            if len(merged.rows) >= merged.count:
-                return merged
+                whole.absorb(part)
+                if len(part.rows) < size:
+                    return whole
+                offset += size - 1
         raise Transient(
             f"{what}: the list of {kind} changed faster than it could be read.", system=self.system
         )

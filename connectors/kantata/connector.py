@@ -21,6 +21,7 @@ from canonical.operations import (
 from canonical.refs import RecordRef
 from canonical.writes import Landed, UndoOutcome, VendorWrite, WriteKind
 from connectors.kantata import checks, plans
+from connectors.kantata.amend import amend
 from connectors.kantata.client import API, Envelope, KantataClient, Row
 from connectors.kantata.feeds import Feeds
 from connectors.kantata.mapping import (
@@ -230,6 +231,17 @@ class KantataConnector:
             name: wanted if same(wanted, now.get(name)) else now.get(name)
             for name, wanted in write.expect.items()
         }
+
+    async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
+        """Bring a record that an earlier form of the create made up to date, field by field.
+
+        Raises:
+            Refused: Kantata cannot change it; see ``amend.CHANGEABLE``.
+        """
+        if write.record_type == "external_references":
+            return await self.send(write)
+        await amend(self._client, self._mapping, self._system, write, landed)
+        return landed
 
     async def before_image(self, write: VendorWrite) -> dict[str, Any]:
         """Current values of the fields that an undo puts back."""

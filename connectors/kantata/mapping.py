@@ -98,11 +98,13 @@ def _field(name: str, value: Json) -> Json:
 
 
 def same(ours: Json, theirs: Json) -> bool:
-    """Whether two values mean the same: numbers by value, everything else by its text."""
+    """Whether two values mean the same: with a number by value, else by text ("0042" is not "42")."""
     if ours is None or theirs is None:
         return ours is theirs
     if isinstance(ours, bool) or isinstance(theirs, bool):
         return str(ours).casefold() == str(theirs).casefold()
+    if isinstance(ours, str) and isinstance(theirs, str):
+        return ours == theirs
     try:
         return Decimal(str(ours)) == Decimal(str(theirs))
     except InvalidOperation:
@@ -178,7 +180,14 @@ def comparable(
             invoice = parse(InvoiceRow, row, system)
             return {"status": invoice.status, "draft": invoice.draft, "currency": invoice.currency}
         case _:
-            return {name: str(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+            return {name: _exact(name, value) for name, value in row.items()}
+
+
+def _exact(name: str, value: Json) -> Json:
+    try:
+        return Decimal(value) if name in _EXACT and isinstance(value, str) else value
+    except InvalidOperation:
+        return value
 
 
 def _project_values(row: Row, envelope: Envelope, mapping: KantataMapping, system: str) -> dict[str, Json]:

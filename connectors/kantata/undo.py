@@ -11,8 +11,9 @@ from canonical.causes import Cause, Queue
 from canonical.failures import Conflict, Refused
 from canonical.refs import RecordRef
 from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite
+from connectors.kantata.amend import set_field
 from connectors.kantata.client import API, Envelope, KantataClient, Row
-from connectors.kantata.mapping import carries, comparable, field_value, our_reference, same, to_wire
+from connectors.kantata.mapping import carries, comparable, our_reference, same, to_wire
 from connectors.kantata.records import RECORD_TYPES, read_record
 from connectors.kantata.schemas import Group, InvoiceRow, Resource, Story, Workspace, parse
 from connectors.kantata.settings import KantataMapping
@@ -122,7 +123,11 @@ class Undo:
                 # The conditions of a refusal are not published; archiving always works.
                 pass
         await self._mark(write, "Workspace", project.id)
-        await self._mark_field(write, project.id, row, envelope)
+        field_id = self._mapping.saga_mark_field
+        if field_id is not None:
+            await set_field(
+                self._client, self._system, write, project.id, row, envelope, field_id, _saga(write)
+            )
         fields: dict[str, Any] = {"archived": True}
         if self._mapping.status_keys.closed is not None:
             fields["status_key"] = self._mapping.status_keys.closed
@@ -195,24 +200,6 @@ class Undo:
             {"external_reference": to_wire(body)},
             what=f"Undo: mark {write.title}",
             key=write.key,
-        )
-
-    async def _mark_field(self, write: VendorWrite, project_id: str, row: Row, envelope: Envelope) -> None:
-        field_id = self._mapping.saga_mark_field
-        if field_id is None:
-            return
-        held = field_value(row, envelope, field_id, self._system)
-        kind, what = "custom_field_values", f"Undo: mark {write.title}"
-        body: dict[str, Any] = {"value": _saga(write)}
-        if held is not None:
-            path = f"{API}/{kind}/{escape(held.id)}"
-            await self._client.write(
-                "PUT", path, kind, {"custom_field_value": body}, what=what, key=write.key
-            )
-            return
-        body |= {"subject_type": "Workspace", "subject_id": project_id, "custom_field_id": field_id}
-        await self._client.write(
-            "POST", f"{API}/{kind}", kind, {"custom_field_value": to_wire(body)}, what=what, key=write.key
         )
 
     async def _read(self, kind: str, record_id: str, title: str) -> tuple[Row, Envelope] | None:
