@@ -100,8 +100,8 @@ async def connect(
     except OSError as problem:
         raise ConfigurationError(
             [
-                f"temporal.tls: {problem.filename}: {problem.strerror}. Provide the file, or correct its path "
-                "in [temporal.tls], TEMPORAL_TLS_* or the profile."
+                f"temporal.tls: {problem.filename}: {problem.strerror}. Provide the file, or correct its "
+                "path in [temporal.tls], TEMPORAL_TLS_* or the profile."
             ]
         ) from None
     try:

@@ -16,6 +16,7 @@ from typing import IO, Any
 import structlog
 from pydantic import BaseModel, SecretBytes, SecretStr
 from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
 
 from runtime.sections import LogFormat, LoggingSection
 
@@ -85,6 +86,17 @@ def redact_text(text: str) -> str:
     return text
 
 
+def _business_failure(_: Any, __: str, event: Event) -> Event:
+    """A failure raised on purpose is one sentence; its stack trace only says that it was raised."""
+    info = event.get("exc_info")
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, ApplicationError):
+        del event["exc_info"]
+        event["failure"] = error.message
+        event["failure_type"] = error.type
+    return event
+
+
 def _mask_secrets(_: Any, __: str, event: Event) -> Event:
     masked: Event = redact(event)
     return masked
@@ -108,7 +120,7 @@ def _shortened(key: str, value: Any) -> Any:
 def _temporal_context(_: Any, __: str, event: Event) -> Event:
     """The SDK's own context (workflow id, attempt, ...) as fields under our names."""
     context = event.pop("temporal_workflow", None) or event.pop("temporal_activity", None)
-    event.pop("temporal_log", None)
+    event.pop("__temporal_error_identifier", None)
     if isinstance(context, Mapping):
         for theirs, ours in _CONTEXT_NAMES.items():
             if theirs in context:
@@ -154,7 +166,7 @@ def configure(section: LoggingSection, stream: IO[str] | None = None) -> None:
     )
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared[:-3], structlog.stdlib.ExtraAdder(), *shared[-3:]],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -186,6 +198,7 @@ def _processors() -> list[Any]:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.PositionalArgumentsFormatter(),
+        _business_failure,
         structlog.processors.format_exc_info,
         _temporal_context,
         _mask_secrets,
@@ -195,6 +208,9 @@ def _processors() -> list[Any]:
 
 def _quieten_libraries(section: LoggingSection) -> None:
     logging.getLogger("temporalio").setLevel(section.sdk_level)
+    # What our workflows and activities log goes through these two.
+    for name in ("temporalio.workflow", "temporalio.activity"):
+        logging.getLogger(name).setLevel(section.level)
     # The whole context of every task, appended to every message as text, is in our fields already.
     workflow.logger.workflow_info_on_message = False
     activity.logger.activity_info_on_message = False

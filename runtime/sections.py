@@ -180,7 +180,7 @@ class LoggingSection(Section):
     file: Path | None = None
     """Instead of standard error."""
     sdk_level: Level = "WARNING"
-    """The Temporal SDK's Python side: a failed attempt is one line at WARNING."""
+    """The Temporal SDK's own messages; what workflows and activities log follows ``level``."""
     core_level: Literal["ERROR", "WARN", "INFO", "DEBUG"] = "ERROR"
     """The SDK's native core prints whole failures at WARN, kilobytes each."""
 

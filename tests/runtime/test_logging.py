@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import structlog
 from pydantic import BaseModel, SecretStr
+from temporalio.exceptions import ApplicationError
 
 from runtime.logging import MASK, TEXT_LIMIT, configure, correlated, logger, redact, redact_text
 from runtime.sections import LogFormat, LoggingSection
 
+LOGGERS = ("temporalio", "temporalio.workflow", "temporalio.activity", "httpx", "httpcore", "asyncio")
 SECRET = "hunter2-geheim"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 
@@ -20,7 +22,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
     root = logging.getLogger()
-    levels = {name: logging.getLogger(name).level for name in ("temporalio", "httpx", "httpcore", "asyncio")}
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
     level = root.level
     yield
     from runtime import logging as ours
@@ -161,6 +163,24 @@ def test_a_stack_trace_is_short_and_without_secrets() -> None:
     assert SECRET not in stream.getvalue()
     assert "in deep" in line["exception"]
     assert len(stream.getvalue()) < 2 * TEXT_LIMIT
+
+
+def test_a_failure_raised_on_purpose_is_one_sentence() -> None:
+    stream = configured(format=LogFormat.JSON)
+    try:
+        raise ApplicationError(f"NetSuite refused: token={SECRET}", type="repair")
+    except ApplicationError:
+        logging.getLogger("temporalio.activity").warning("Completing activity as failed", exc_info=True)
+    [line] = lines(stream)
+    assert (line["failure"], line["failure_type"]) == (f"NetSuite refused: token={MASK}", "repair")
+    assert "exception" not in line
+
+
+def test_what_workflows_and_activities_log_is_ours() -> None:
+    stream = configured(format=LogFormat.JSON, level="INFO", sdk_level="ERROR")
+    logging.getLogger("temporalio.activity").info("sent")
+    logging.getLogger("temporalio.workflow").info("step done")
+    assert [line["event"] for line in lines(stream)] == ["sent", "step done"]
 
 
 def test_the_sdks_context_becomes_our_fields() -> None:
