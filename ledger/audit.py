@@ -16,6 +16,7 @@ from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from canonical.failures import Defect
 from canonical.refs import RecordRef
 from canonical.saga import Actor
 from ledger.core import unbroken
@@ -167,7 +168,10 @@ class AuditTrail(People):
         )
 
     async def _open_personal(self, session: AsyncSession, row: Audit) -> dict[str, Any] | None:
-        text = await self._personal_text(session, row)
+        try:
+            text = await self._personal_text(session, row)
+        except Defect:  # Another key, or changed bytes: ``verify`` says so, a list must still be shown.
+            return None
         return None if text is None else dict(loads(text)["values"])
 
     async def _personal_text(self, session: AsyncSession, row: Audit) -> str | None:
@@ -213,6 +217,8 @@ class AuditTrail(People):
                 return False
             person.wrapped_key, person.sealed_name, person.erased_at = None, None, self.now()
             session.add(person)
+            # Noise without the key; and should the person act again, there is a new key.
+            await session.exec(delete(AuditPersonal).where(col(AuditPersonal.person) == pseudonym))
             await session.flush()
             entry = AuditEntry(
                 chain=DECISIONS_CHAIN,

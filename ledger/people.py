@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from canonical.failures import Defect
 from canonical.saga import SYSTEM_ACTOR, Actor
 from ledger.core import Core
 from ledger.personal import KEY_BYTES, AesGcmSealer
@@ -71,8 +72,11 @@ class People(Core):
                 names[person.pseudonym] = "(sealed: no personal key configured)"
             else:
                 aad = person.pseudonym.encode()
-                own = AesGcmSealer(self._sealer.decrypt(person.wrapped_key, aad))
-                names[person.pseudonym] = own.decrypt(person.sealed_name, aad).decode()
+                try:
+                    own = AesGcmSealer(self._sealer.decrypt(person.wrapped_key, aad))
+                    names[person.pseudonym] = own.decrypt(person.sealed_name, aad).decode()
+                except Defect:
+                    names[person.pseudonym] = "(sealed with another key)"
         return names
 
 
