@@ -193,15 +193,23 @@ class NetSuiteClient:
         return response.status_code != 404
 
     async def patch(
-        self, record_type: str, record_id: str, body: Mapping[str, Any], *, what: str, key: str | None = None
+        self,
+        record_type: str,
+        record_id: str,
+        body: Mapping[str, Any],
+        *,
+        what: str,
+        key: str | None = None,
+        replace: Sequence[str] = (),
     ) -> None:
-        """Change fields of a record; sublists merge by line."""
+        """Change fields of a record; sublists merge by line unless named in ``replace``."""
         await self.call(
             "PATCH",
             f"{RECORD}/{record_type}/{escape(record_id)}",
             what=what,
             write=True,
             body=body,
+            query={"replace": ",".join(replace)} if replace else None,
             record=self.ref(record_type, record_id),
             key=key,
         )

@@ -89,6 +89,10 @@ class NetSuiteConnector:
         """See ``connectors.ports.Writer.find``."""
         return await self._writer.find(write)
 
+    async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
+        """See ``connectors.ports.Writer.amend``."""
+        return await self._writer.amend(write, landed)
+
     async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
         """See ``connectors.ports.Writer.read_back``."""
         return await self._writer.read_back(write, landed)

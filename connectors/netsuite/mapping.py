@@ -267,8 +267,8 @@ def to_billing_schedule(mapping: NetSuiteMapping, schedule: BillingSchedule, sta
 def to_sales_order(mapping: NetSuiteMapping, setup: ContractSetup, project: str, saga: str) -> Fields:
     """The body of the contract as a sales order, pending approval; ``project`` is the project's symbol."""
     contract, out = setup.contract, Fields()
-    entity = setup.bill_to_symbol if mapping.order_entity == "bill_to" else setup.client_symbol
-    out.put("entity", wire.ref(symbol(entity)), "contract.external_key")
+    # The order names who is invoiced; the project stands under who is served.
+    out.put("entity", wire.ref(symbol(setup.bill_to_symbol)), "contract.external_key")
     out.put("job", wire.ref(symbol(project)), "contract.project")
     out.put("subsidiary", wire.ref(subsidiary_id(mapping, contract.legal_entity)), "contract.legal_entity")
     out.put("currency", wire.ref(currency_id(mapping, contract.currency)), "contract.currency")

@@ -203,7 +203,6 @@ class Planner:
 
     def _order(self, context: WriteContext, setup: ContractSetup) -> VendorWrite:
         contract, project = setup.contract, project_symbol(setup.contract.key)
-        entity = setup.bill_to_symbol if self.mapping.order_entity == "bill_to" else setup.client_symbol
         return self.upsert(
             context,
             record_type="salesOrder",
@@ -213,7 +212,7 @@ class Planner:
             title=f"Create sales order {contract.name}",
             fields=to.to_sales_order(self.mapping, setup, project, context.saga_id),
             expect={
-                "client": symbol(entity),
+                "client": symbol(setup.bill_to_symbol),
                 "project": symbol(project),
                 "legal_entity": contract.legal_entity,
                 "currency": contract.currency,

@@ -154,7 +154,7 @@ def to_baseline(
     return ErpBaseline(
         contract_key=contract.key,
         project_code=code,
-        client_id=job.parent or "",
+        client_id=order.entity or "",
         legal_entity=entity,
         currency=currency,
         amount=Money(amount=order.net, currency=currency),

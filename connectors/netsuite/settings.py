@@ -124,14 +124,14 @@ class NetSuiteMapping(_Part):
     """Our (or the CRM's) word -> id of the payment terms."""
     job_billing_types: dict[str, str] = {
         "time_and_materials": "TM",
-        "fixed_schedule": "FBI",
-        "milestone": "FBM",
-        "retainer": "FBI",
-        "progress": "FBM",
-        "mixed": "CB",
+        "fixed_schedule": "2",
+        "milestone": "3",
+        "retainer": "4",
+        "progress": "5",
+        "mixed": "1",
     }
-    """Billing method -> ``job.jobBillingType``; ``mixed`` for a contract whose lines differ. Ids other than
-    TM: assumption."""
+    """Billing method -> ``job.jobBillingType`` (an enumeration 1..5, TM seen); ``mixed`` for a contract whose
+    lines differ. Which number means what: assumption, to be checked per account."""
     project_expense_types: dict[str, str] = {}
     """Billing method -> ``job.projectExpenseType``; others take the default."""
     default_project_expense_type: str = "-2"
@@ -152,8 +152,6 @@ class NetSuiteMapping(_Part):
     revenue_rules: dict[RevenueMethod, RevenueRule] = {}
     order_status: OrderStatus = OrderStatus()
     job_status: JobStatus = JobStatus()
-    order_entity: Literal["bill_to", "client"] = "bill_to"
-    """Which customer the sales order names; the project always hangs under the client."""
     purchase_order_field: str | None = "otherRefNum"
     """Order field for the client's purchase order number."""
     memo_field: str | None = "memo"

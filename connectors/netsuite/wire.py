@@ -34,6 +34,11 @@ def items(sublist: Any) -> list[dict[str, Any]]:
     return [line for line in sublist if isinstance(line, dict)] if isinstance(sublist, list) else []
 
 
+def is_sublist(value: Any) -> bool:
+    """Whether a body's field is a sublist."""
+    return isinstance(value, Mapping) and set(value) == {"items"}
+
+
 def location_id(location: str | None) -> str | None:
     """The new record's id: the last segment of a Location, whose host may be in capitals."""
     if not location:
@@ -117,7 +122,7 @@ def shows(current: Any, wanted: Any) -> bool:
     wanted line must be found among the current ones.
     """
     if isinstance(wanted, Mapping):
-        if set(wanted) == {"items"}:
+        if is_sublist(wanted):
             lines = items(current)
             return all(any(shows(line, want) for line in lines) for want in wanted["items"])
         if set(wanted) == {"id"}:

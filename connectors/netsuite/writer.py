@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from canonical.failures import Conflict, Defect, OutcomeUnknown, SystemFailure
+from canonical.causes import Cause, Queue
+from canonical.failures import Conflict, Defect, OutcomeUnknown, Refused, SystemFailure
 from canonical.writes import Landed, VendorWrite, WriteKind
 from connectors.kit.http import fill
 from connectors.netsuite import wire
@@ -21,6 +22,16 @@ GENERATED = {
     "creditMemo": {"number": "tranId"},
 }
 """Values that only NetSuite makes: the name in ``VendorWrite.produces`` -> field of the record."""
+
+
+FIXED = {
+    "customerSubsidiaryRelationship": ("entity", "subsidiary"),
+    "billingSchedule": ("name",),
+    "customer": ("subsidiary",),
+    "job": ("subsidiary", "parent"),
+    "salesOrder": ("subsidiary", "currency", "entity"),
+}
+"""What identifies or legally places a record: another value is another record, never an amendment."""
 
 
 class Writer:
@@ -67,8 +78,6 @@ class Writer:
                 )
                 found = None if record is None else self._from_record(write, {**record, "id": record_id})
         except SystemFailure as failure:
-            if isinstance(failure, Defect):
-                raise
             raise self._unknown(write, failure.failure.message) from failure
         if found is None:
             raise self._unknown(write, "it cannot be read yet")
@@ -108,6 +117,50 @@ class Writer:
                 remedy="Keep one, delete the others in NetSuite, then retry.",
             )
         return {"id": ids[0]} if ids else None
+
+    async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
+        """PATCH the fields of the body that differ; sublists that differ are replaced as a whole.
+
+        Raises:
+            Refused: the record is gone, or is of a kind that cannot change.
+        """
+        record = await self.client.get(
+            write.record_type, landed.id, expand=write.record_type in EXPANDED, what=f"Read {write.title}"
+        )
+        ref = self.client.ref(write.record_type, landed.id)
+        if record is None:
+            raise Refused(
+                f"{write.title}: {ref} is not there any more.",
+                cause=Cause.RECORD_VANISHED,
+                queue=Queue.MASTER_DATA,
+                system=self.client.system,
+                record=ref,
+                key=write.key,
+                remedy="Undo the saga and start it again.",
+            )
+        body = wire.numbers(write.body)
+        changes = {name: value for name, value in body.items() if not _same(record.get(name), value)}
+        for fixed in FIXED.get(write.record_type, ()):
+            if fixed in changes:
+                raise Refused(
+                    f"{write.title}: NetSuite does not change {fixed} of {ref}.",
+                    queue=Queue.MASTER_DATA,
+                    system=self.client.system,
+                    record=ref,
+                    field=fixed,
+                    key=write.key,
+                    remedy="Undo the saga and start it again with the amended deal.",
+                )
+        if changes:
+            await self.client.patch(
+                write.record_type,
+                landed.id,
+                changes,
+                what=f"Amend: {write.title}",
+                key=write.key,
+                replace=[name for name, value in changes.items() if wire.is_sublist(value)],
+            )
+        return landed
 
     async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
         """Current values of exactly the fields in ``expect``, read by record (SuiteQL may lag)."""
@@ -172,3 +225,10 @@ class Writer:
             version=None if version is None else str(version),
             url=self.client.link(record_type, record_id),
         )
+
+
+def _same(current: Any, wanted: Any) -> bool:
+    """Whether nothing is to be changed: for sublists also, that there is no line too many."""
+    if wire.is_sublist(wanted) and len(wire.items(current)) != len(wanted["items"]):
+        return False
+    return wire.shows(current, wanted)

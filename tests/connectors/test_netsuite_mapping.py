@@ -252,7 +252,7 @@ def test_contradictions_between_order_and_project_stay_visible() -> None:
         **JOB,
         "id": "78",
         "subsidiary": {"id": "7"},
-        "jobBillingType": {"id": "FBM"},
+        "jobBillingType": {"id": "3"},
         "entityStatus": {"id": "4"},
     }
     baseline = to_baseline(

@@ -182,7 +182,7 @@ def test_the_project_is_prepared_under_the_client_and_its_entity() -> None:
     assert project.body["parent"] == {"id": symbol("client:001A1")}
     assert project.body["subsidiary"] == {"id": "3"}
     assert project.body["projectExpenseType"] == {"id": "-2"}
-    assert project.body["jobBillingType"] == {"id": "CB"}  # the lines differ
+    assert project.body["jobBillingType"] == {"id": "1"}  # the lines differ
     assert project.body["startDate"] == "2026-12-01"
     assert "entityId" not in project.body  # the account numbers
     assert project.expect["status"] == "prepared"
