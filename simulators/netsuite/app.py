@@ -147,6 +147,9 @@ class NetSuite(Simulator):
         self.books.seeding = True
         try:
             for type_ in CATALOGUE:
+                if type_ == "customerSubsidiaryRelationship":
+                    for given in records.get(type_, []):
+                        self._drop_generated(given)
                 for given in records.get(type_, []):
                     self._seed_one(type_, json.loads(json.dumps(given), parse_float=Decimal))
                 self.books.reindex()
@@ -166,8 +169,6 @@ class NetSuite(Simulator):
             family = [n for n, t in CATALOGUE.items() if t.family == CATALOGUE[type_].family]
             if any(self.books.get(n, id_) is not None for n in family):
                 raise ValueError(f"{type_} {id_}: this internal id is taken")
-        if type_ == "customerSubsidiaryRelationship":
-            self._drop_generated(body)
         try:
             self.records.create(type_, body, _SEED, None, id_=id_)
         except VendorError as refusal:
@@ -177,7 +178,8 @@ class NetSuite(Simulator):
 
     def _drop_generated(self, body: dict[str, Any]) -> None:
         """A seeded relationship takes the place of the one generated with its customer."""
-        owner = ref_id(body.get("entity"))
+        entity = body.get("entity") or {}
+        owner = entity.get("id") or self.books.by_external("customer", str(entity.get("externalId")))
         for key in list(self.books.referring("customer", str(owner), "customerSubsidiaryRelationship")):
             if ref_id(self.books.need(*key).get("subsidiary")) == ref_id(body.get("subsidiary")):
                 self.books.remove(*key)

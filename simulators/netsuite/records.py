@@ -40,10 +40,10 @@ class Rules:
     """Referring types that do not stand in the way of a deletion."""
 
 
-def _named(name: str) -> Prepare:
+def _named(name: str, inactive: str = "isInactive") -> Prepare:
     def prepare(books: Books, old: Record | None, new: Record) -> None:
         rules_entities.require(new, name)
-        new.setdefault("isInactive", False)
+        new.setdefault(inactive, False)
 
     return prepare
 
@@ -71,7 +71,7 @@ RULES: dict[str, Rules] = {
     "customerCategory": Rules(_named("name")),
     "customerStatus": Rules(_named("name")),
     "billingRateCard": Rules(_named("name")),
-    "expenseCategory": Rules(_named("name")),
+    "expenseCategory": Rules(_named("name", "isinactive")),
     "accountingPeriod": Rules(_period),
     "billingSchedule": Rules(rules_entities.prepare_schedule),
     "customer": Rules(
