@@ -1,0 +1,84 @@
+"""The simulated vendors: served in this process for demo and dev, or on their own for a test bench."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from cli.local import deals, vendors
+from simulators import kantata, netsuite, salesforce
+from simulators.kit import Running, serve
+
+
+@dataclass
+class Vendors:
+    """The three simulators, running, with their control API."""
+
+    salesforce: Running
+    netsuite: Running
+    kantata: Running
+
+    def __iter__(self) -> Any:
+        return iter((self.salesforce, self.netsuite, self.kantata))
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for running in self:
+            running.stop()
+
+
+def control(base_url: str, method: str, call: str, body: Any = None) -> Any:
+    """One call of a simulator's control API.
+
+    Raises:
+        RuntimeError: the simulator refused it; the message is its answer.
+    """
+    answer = httpx.request(method, f"{base_url}/_sim/{call}", json=body, timeout=30, trust_env=False)
+    if answer.status_code >= 300:
+        raise RuntimeError(f"{method} {call}: {answer.status_code} {answer.text}")
+    return answer.json() if answer.content else None
+
+
+def start(folder: Path, ports: tuple[int, int, int] = (0, 0, 0)) -> Vendors:
+    """Serve the three vendors with the simulated firm's accounts; keys go to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    running = Vendors(
+        serve(salesforce.build(), port=ports[0]),
+        serve(netsuite.build(), port=ports[1]),
+        serve(kantata.build(), port=ports[2]),
+    )
+    certificate = _signing_key(folder / "netsuite.key")
+    set_up(running.salesforce.base_url, running.netsuite.base_url, running.kantata.base_url, certificate)
+    (folder / "hr.csv").write_text(vendors.HR_EXPORT)
+    return running
+
+
+def set_up(salesforce_url: str, netsuite_url: str, kantata_url: str, certificate: str) -> None:
+    """Give the three accounts what their administrators set up before Trueup comes."""
+    control(salesforce_url, "POST", "settings", vendors.SALESFORCE_SETTINGS)
+    control(salesforce_url, "POST", "schema", vendors.SALESFORCE_SCHEMA)
+    control(salesforce_url, "POST", "seed", deals.catalogue())
+    control(netsuite_url, "POST", "settings", {"certificates": {"cert-1": certificate}})
+    control(netsuite_url, "POST", "schema", vendors.NETSUITE_SCHEMA)
+    control(netsuite_url, "POST", "seed", vendors.NETSUITE_SEED)
+    control(kantata_url, "POST", "schema", vendors.KANTATA_SCHEMA)
+    control(kantata_url, "POST", "seed", vendors.KANTATA_SEED)
+
+
+def _signing_key(file: Path) -> str:
+    """A fresh key pair: the private half into ``file``, the public half for the vendor."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.touch(mode=0o600, exist_ok=True)
+    file.write_bytes(private)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return public.decode()
