@@ -9,7 +9,7 @@ PACKAGES := $(wildcard canonical rules workflows activities connectors ledger ru
 CODE := $(PACKAGES) $(wildcard tests bench)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo dev test check format lock chaos-smoke screenshots clean

@@ -93,9 +93,11 @@ class DevServer:
     namespaces: tuple[str, ...] = ()
     """Beside ``default``."""
     log_file: Path | None = None
-    """A temporary file when empty."""
+    """A temporary file when empty, removed with a server that had come up."""
     address: str = field(default="", init=False)
     ui_url: str | None = field(default=None, init=False)
+    _came_up: bool = field(default=False, init=False, repr=False)
+    _temporary_log: Path | None = field(default=None, init=False, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     async def start(self) -> DevServer:
@@ -117,6 +119,7 @@ class DevServer:
             self._launch(executable)
             try:
                 await self._until_healthy()
+                self._came_up = True
                 return self
             except ConfigurationError:
                 self.stop()
@@ -154,6 +157,10 @@ class DevServer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._came_up and self._temporary_log is not None:
+            self._temporary_log.unlink(missing_ok=True)
+            self._temporary_log = self.log_file = None
+        self._came_up = False
 
     async def __aenter__(self) -> DevServer:
         return await self.start()
@@ -198,7 +205,7 @@ class DevServer:
         if self.log_file is None:
             handle, name = tempfile.mkstemp(prefix="trueup-temporal-", suffix=".log")
             os.close(handle)
-            self.log_file = Path(name)
+            self.log_file = self._temporary_log = Path(name)
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         return self.log_file.open("ab")
 

@@ -55,16 +55,17 @@ async def missing(client: Client) -> list[SearchAttribute]:
                 "Give these credentials the right to read the namespace."
             ]
         ) from None
+    found = answer.custom_attributes
     wrong = [
         f"Search attribute {attribute.value} of namespace {client.namespace} has the type "
-        f"{_type_name(answer.custom_attributes[attribute.value])}, not {_type_name(kind)}. Remove it and run "
-        "`trueup doctor --fix`."
+        f"{_type_name(found[attribute.value])}, not {_type_name(kind)}. Remove it (temporal operator "
+        f"search-attribute remove -n {client.namespace} --name {attribute.value}), then create it."
         for attribute, kind in _TYPES.items()
-        if answer.custom_attributes.get(attribute.value, kind) != kind
+        if found.get(attribute.value, kind) != kind
     ]
     if wrong:
         raise ConfigurationError(wrong)
-    return [attribute for attribute in _TYPES if attribute.value not in answer.custom_attributes]
+    return [attribute for attribute in _TYPES if attribute.value not in found]
 
 
 async def create(client: Client) -> list[SearchAttribute]:

@@ -251,6 +251,14 @@ async def test_a_file_database_survives_and_is_written_ahead(tmp_path: Path) -> 
         assert (await client.get_workflow_handle("kept-1").describe()).workflow_type == "kept"
 
 
+async def test_a_log_that_nobody_asked_for_is_removed() -> None:
+    async with DevServer(ui=False) as server:
+        log = server.log_file
+        assert log is not None
+        assert log.is_file()
+    assert not log.exists()
+
+
 async def test_a_taken_port_is_named_before_anything_starts(temporal: TemporalServer) -> None:
     """The server that has the port would answer for ours."""
     port = int(temporal.address.rsplit(":", 1)[1])
