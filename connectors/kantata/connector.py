@@ -20,7 +20,7 @@ from canonical.operations import (
 )
 from canonical.refs import RecordRef
 from canonical.writes import Landed, UndoOutcome, VendorWrite, WriteKind
-from connectors.kantata import checks, plans
+from connectors.kantata import checks, plans, updates
 from connectors.kantata.amend import amend
 from connectors.kantata.client import API, Envelope, KantataClient, Row
 from connectors.kantata.feeds import Feeds
@@ -90,7 +90,7 @@ class KantataConnector:
         """Templates by title with what they bring, and the roles that exist, with their ids."""
         ids = await self._role_ids() if roles else {}
         known = {role: ids.get(self._mapping.role_title(role).casefold()) for role in dict.fromkeys(roles)}
-        found = [await self._template(title) for title in dict.fromkeys(templates)]
+        found = [await self._template(title, roles) for title in dict.fromkeys(templates)]
         return PsaReference(
             system=self._system,
             templates=tuple(one for one in found if one is not None),
@@ -104,13 +104,13 @@ class KantataConnector:
         """What is there so far without what we added ourselves: a repeated step must count the same."""
         delivery = delivery_symbol(setup.project.key)
         project_id = values[f"{delivery}.id"]
-        structure = await self._structure(project_id, without_ours=True)
+        structure = await self._structure(project_id, setup, without_ours=True)
         made = {f"{delivery}.id": project_id}
         numbers: dict[str, int] = {}
         for role, resource_ids in structure.unnamed.items():
             for resource_id in resource_ids:
                 number = numbers[slug(role)] = numbers.get(slug(role), 0) + 1
-                made[f"{delivery}.{plans.placeholder_field(role, number)}"] = resource_id
+                made[f"{delivery}.{updates.placeholder_field(role, number)}"] = resource_id
         return TemplateProgress(
             tasks=structure.tasks,
             milestones=structure.milestones,
@@ -131,7 +131,7 @@ class KantataConnector:
         row, envelope = await self._existing("workspaces", project_id, what, custom_fields=True)
         project = parse(Workspace, row, self._system)
         now = comparable("workspaces", row, envelope, self._mapping, self._system)
-        structure = await self._structure(project_id, without_ours=False)
+        structure = await self._structure(project_id, setup, without_ours=False)
         budget = self._budget(project)
         keys, stage = self._mapping.status_keys, self._mapping.active_stage
         active = not project.archived
@@ -162,7 +162,7 @@ class KantataConnector:
 
     def plan_activation(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
         """Open the project for work."""
-        return plans.plan_activation(self._system, self._settings, context, setup)
+        return updates.plan_activation(self._system, self._settings, context, setup)
 
     # --- Writer -----------------------------------------------------------------------------------
 
@@ -275,7 +275,8 @@ class KantataConnector:
         if write.record_type == "external_payments":
             # It takes no external reference: the stamp travels in its message.
             invoice = str(write.body[write.body_root]["invoice_id"])
-            envelope = await self._client.list(write.record_type, what=what, query={"invoice_id": invoice})
+            query = {"invoice_id": invoice, "include": ",".join(rules.include)}
+            envelope = await self._client.list(write.record_type, what=what, query=query)
             return [row for row in envelope.rows if write.stamp in str(row.get("message") or "")]
         service = self._mapping.service_name
         query = {
@@ -304,7 +305,7 @@ class KantataConnector:
             )
         return found
 
-    async def _structure(self, project_id: str, *, without_ours: bool) -> Structure:
+    async def _structure(self, project_id: str, setup: DeliverySetup, *, without_ours: bool) -> Structure:
         stories = await self._of_project("stories", project_id, without_ours)
         resources = await self._of_project("workspace_resources", project_id, without_ours)
         parsed = [parse(Resource, row, self._system) for row in resources.rows]
@@ -314,7 +315,11 @@ class KantataConnector:
             if "name" in side
         }
         return to_structure(
-            [parse(Story, row, self._system) for row in stories.rows], parsed, titles, self._mapping
+            [parse(Story, row, self._system) for row in stories.rows],
+            parsed,
+            titles,
+            self._mapping,
+            setup.role_ids,
         )
 
     async def _of_project(self, kind: str, project_id: str, without_ours: bool) -> Envelope:
@@ -336,7 +341,7 @@ class KantataConnector:
         roles = [parse(Role, row, self._system) for row in envelope.rows]
         return {role.name.casefold(): role.id for role in sorted(roles, key=lambda one: -int(one.id))}
 
-    async def _template(self, title: str) -> DeliveryTemplate | None:
+    async def _template(self, title: str, roles: Sequence[str]) -> DeliveryTemplate | None:
         envelope = await self._client.list(
             "project_templates",
             what=f"Reading template {title}",
@@ -360,7 +365,7 @@ class KantataConnector:
                 system=self._system,
                 remedy="Rename one of them in Kantata, or name the right id in template_ids.",
             )
-        return to_template(rows[0], envelope, self._mapping, self._system) if rows else None
+        return to_template(rows[0], envelope, self._mapping, self._system, roles) if rows else None
 
     def _budget(self, project: Workspace) -> Money:
         if project.price_in_cents is None or not project.currency_base_unit or not project.currency:

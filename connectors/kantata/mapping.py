@@ -228,8 +228,10 @@ def field_text(row: Row, envelope: Envelope, field_id: int, system: str) -> str 
 # --- templates -----------------------------------------------------------------------------------
 
 
-def to_template(row: Row, envelope: Envelope, mapping: KantataMapping, system: str) -> DeliveryTemplate:
-    """A template and what applying it must produce.
+def to_template(
+    row: Row, envelope: Envelope, mapping: KantataMapping, system: str, known: Sequence[str] = ()
+) -> DeliveryTemplate:
+    """A template and what applying it must produce; ``known`` are our role words in use.
 
     An assignment has no role in the reference, only a name: ``KantataMapping.seat_role`` reads it.
     """
@@ -239,7 +241,7 @@ def to_template(row: Row, envelope: Envelope, mapping: KantataMapping, system: s
         parse(TemplateAssignment, side, system)
         for side in envelope.included(row, "project_template_assignments", "project_template_assignment_ids")
     ]
-    roles = Counter(mapping.seat_role(assignment.name) for assignment in assignments)
+    roles = Counter(mapping.seat_role(assignment.name, known) for assignment in assignments)
     milestones = kinds.pop(MILESTONE, 0)
     return DeliveryTemplate(
         id=template.id,
@@ -293,13 +295,26 @@ def to_structure(
     resources: Sequence[Resource],
     titles: Mapping[str, str],
     mapping: KantataMapping,
+    known: Mapping[str, str] | None = None,
 ) -> Structure:
-    """Counts and unnamed positions of a project; ``titles`` are role titles by id."""
+    """Counts and unnamed positions of a project.
+
+    Args:
+        stories: its tasks and milestones.
+        resources: its positions.
+        titles: Kantata's role titles by id.
+        mapping: of the instance.
+        known: role ids by our words in use, as the project's setup carries them.
+    """
+    words = {role_id: word for word, role_id in (known or {}).items()}
     unnamed: dict[str, list[str]] = {}
     for resource in sorted(resources, key=lambda one: int(one.id)):
         if resource.user_id is None:
             title = titles.get(resource.role_id or "") or resource.role_name
-            role = mapping.role_word(title) if title else mapping.seat_role(resource.label or "")
+            named = (
+                mapping.role_word(title) if title else mapping.seat_role(resource.label or "", known or ())
+            )
+            role = words.get(resource.role_id or "", named)
             unnamed.setdefault(role, []).append(resource.id)
     milestones = sum(1 for story in stories if story.story_type == MILESTONE)
     parts = [f"s{story.id}:{story.story_type}" for story in stories]

@@ -1,33 +1,24 @@
-"""Pure plans of opportunity-to-project: group, project, milestones, placeholders, rates, activation."""
+"""Pure plans of what opportunity-to-project makes: group, project, milestones, placeholders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-from canonical.causes import Cause, Queue
 from canonical.delivery import Milestone
-from canonical.failures import Defect, Refused
-from canonical.money import exponent
+from canonical.failures import Defect
 from canonical.names import shared_key
 from canonical.operations import DeliverySetup, WriteContext, delivery_symbol, group_symbol
 from canonical.writes import Json, KeyStyle, VendorWrite, WriteKind, symbol, text
 from connectors.kantata.client import API
-from connectors.kantata.mapping import MILESTONE, amount_text, base_unit, plain, slug, to_reference
+from connectors.kantata.mapping import MILESTONE, amount_text, base_unit, slug, to_reference
 from connectors.kantata.settings import KantataSettings
+from connectors.kantata.updates import placeholder_field, plan_rate, position_symbol, rate_figure
 
 ENSURE_GROUP = "ensure_group"
 OPEN_PROJECT = "open_project"
 ADD_MILESTONE = "add_milestone"
 ADD_PLACEHOLDER = "add_placeholder"
-SET_RATE = "set_rate"
-ACTIVATE_PROJECT = "activate_project"
-
-
-def placeholder_field(role: str, number: int) -> str:
-    """Symbol field of a role's n-th unnamed position (from 1), for example ``placeholder.architect.1``."""
-    return f"placeholder.{slug(role)}.{number}"
 
 
 def stamped_create(
@@ -206,9 +197,9 @@ def plan_structure(
             if number > brought:
                 writes.append(_placeholder(system, settings, context, setup, need.role, number))
             if need.bill_rate is not None:
-                rate = _rate_figure(system, settings, setup, need.role, need.bill_rate)
+                rate = rate_figure(system, settings, setup, need.role, need.bill_rate)
                 # The template's positions are values of the project's symbol, ours are records.
-                writes.append(_rate(system, context, setup, need.role, number, rate, brought))
+                writes.append(plan_rate(system, context, setup, need.role, number, rate, brought))
     return writes
 
 
@@ -248,7 +239,7 @@ def _milestone(
         body=body,
         sets={name: canonical for name, (_, canonical) in fields.items()},
         owner="project",
-        name=f"{delivery_symbol(setup.project.key)}.milestone.{milestone.key}",
+        name=f"milestone:{identity}",
         title=f"Milestone {milestone.title}",
         expect=body,
     )
@@ -280,119 +271,7 @@ def _placeholder(
         body={"workspace_id": project, "role_id": role_id},
         sets={"workspace_id": "project.placeholders", "role_id": "project.placeholders"},
         owner="project",
-        name=f"{delivery_symbol(setup.project.key)}.{field}",
+        name=position_symbol(setup, role, number),
         title=f"Position {role} {number}",
         expect={"workspace_id": project, "role_id": role_id, "unnamed": True},
-    )
-
-
-def _rate_figure(
-    system: str, settings: KantataSettings, setup: DeliverySetup, role: str, rate: Decimal
-) -> str:
-    currency = setup.project.currency
-    if settings.mapping.bill_rate_unit == "units":
-        return plain(rate)
-    cents = rate.scaleb(exponent(currency))
-    if cents != cents.to_integral_value():
-        # A contract rate may be finer than its currency (rule 5), a Kantata rate may not: never rounded here.
-        raise Refused(
-            f"The rate of {role}, {plain(rate)} {currency}, is finer than Kantata can hold.",
-            cause=Cause.PRICE_DIFFERS,
-            queue=Queue.BILLING,
-            system=system,
-            field="bill_rate",
-            remedy="Agree on a rate without fractions of a cent, or leave this position without a rate.",
-        )
-    return plain(cents)
-
-
-def _rate(
-    system: str,
-    context: WriteContext,
-    setup: DeliverySetup,
-    role: str,
-    number: int,
-    rate: str,
-    brought: int,
-) -> VendorWrite:
-    delivery, field = delivery_symbol(setup.project.key), placeholder_field(role, number)
-    target = symbol(delivery, field) if number <= brought else symbol(f"{delivery}.{field}")
-    return _update(
-        system,
-        context,
-        operation=SET_RATE,
-        identity=f"{setup.project.key}.{field}",
-        kind="workspace_resources",
-        root="workspace_resource",
-        target=target,
-        fields={"bill_rate": (rate, "contract.rate_card")},
-        name=f"{delivery}.rate.{slug(role)}.{number}",
-        title=f"Rate of position {role} {number} an hour",
-    )
-
-
-def plan_activation(
-    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
-) -> list[VendorWrite]:
-    """Open the project for work: its status, and its stage where configured."""
-    mapping, fields = settings.mapping, dict[str, tuple[Json, str]]()
-    if mapping.status_keys.active is not None:
-        fields["status_key"] = (mapping.status_keys.active, "project.status")
-    if mapping.active_stage is not None:
-        fields["stage"] = (mapping.active_stage, "project.status")
-    delivery = delivery_symbol(setup.project.key)
-    return [
-        _update(
-            system,
-            context,
-            operation=ACTIVATE_PROJECT,
-            identity=setup.project.key,
-            kind="workspaces",
-            root="workspace",
-            target=symbol(delivery),
-            fields=fields,
-            name=f"{delivery}.activation",
-            title=f"Open project {setup.project.title} for work",
-        )
-    ]
-
-
-def _update(
-    system: str,
-    context: WriteContext,
-    *,
-    operation: str,
-    identity: str,
-    kind: str,
-    root: str,
-    target: Json,
-    fields: Mapping[str, tuple[Json, str]],
-    name: str,
-    title: str,
-) -> VendorWrite:
-    """An update of a known record: repeating it changes nothing, so looking is comparing values."""
-    key = context.key(system, operation, identity)
-    values = {field: value for field, (value, _) in fields.items()}
-    return VendorWrite(
-        system=system,
-        operation=operation,
-        title=title,
-        record_type=kind,
-        kind=WriteKind.UPDATE,
-        key=key,
-        step_key=context.step_key,
-        stamp=context.stamp(key),
-        symbol=name,
-        method="PUT",
-        path=f"{API}/{kind}/{{id}}",
-        path_values={"id": target},
-        target=target,
-        body={root: values},
-        body_root=root,
-        # A PUT of given values to a given record is repeatable by nature.
-        key_style=KeyStyle.NATIVE,
-        expect=values,
-        restore=tuple(values),
-        sets={field: canonical for field, (_, canonical) in fields.items()},
-        phase=context.phase,
     )

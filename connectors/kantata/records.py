@@ -40,9 +40,11 @@ RECORD_TYPES: dict[str, RecordType] = {
         root="workspace_resource", include=("external_references", "role", "user", "workspace")
     ),
     "invoices": RecordType(root="invoice", subject_type="Invoice"),
-    "project_accounting_records": RecordType(root="project_accounting_record"),
+    "project_accounting_records": RecordType(
+        root="project_accounting_record", include=("external_references", "workspace")
+    ),
     "external_references": RecordType(root="external_reference", include=()),
-    "external_payments": RecordType(root="external_payment", include=()),
+    "external_payments": RecordType(root="external_payment", include=("invoice",)),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -101,15 +102,16 @@ class KantataMapping(_Frozen):
         """Kantata's title of one of our roles."""
         return self.role_titles.get(role, role)
 
-    def role_word(self, title: str) -> str:
-        """Our word for a Kantata role title."""
+    def role_word(self, title: str, known: Iterable[str] = ()) -> str:
+        """Our word for a Kantata role title; ``known`` are words in use, as HR spells them."""
         wanted = title.casefold()
-        return next((ours for ours, theirs in self.role_titles.items() if theirs.casefold() == wanted), title)
+        words = (*self.role_titles, *known)
+        return next((word for word in words if self.role_title(word).casefold() == wanted), title)
 
-    def seat_role(self, name: str) -> str:
+    def seat_role(self, name: str, known: Iterable[str] = ()) -> str:
         """Our role word of a template's position: its name, with a trailing number taken off."""
         bare = re.sub(r"\s*[#(]?\d+\)?$", "", name).strip() or name
-        return self.seat_roles.get(name) or self.seat_roles.get(bare) or self.role_word(bare)
+        return self.seat_roles.get(name) or self.seat_roles.get(bare) or self.role_word(bare, known)
 
     def limits_in_force(self) -> dict[str, int]:
         """Longest text by canonical field; room for the code is taken off a title that carries it."""

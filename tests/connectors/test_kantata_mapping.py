@@ -28,7 +28,7 @@ from canonical.failures import (
 from canonical.money import Money
 from canonical.refs import Dimensions, SystemRole
 from canonical.writes import VendorWrite, resolve_write, show
-from connectors.kantata import billing_plans, plans
+from connectors.kantata import billing_plans, plans, updates
 from connectors.kantata.client import Envelope
 from connectors.kantata.errors import error_table, read_errors
 from connectors.kantata.events import Cursor, advance, events_were_lost, to_deletions
@@ -183,6 +183,15 @@ def test_structure_names_unnamed_positions_oldest_first_and_its_fingerprint_foll
     assert to_structure(stories[::-1], resources[::-1], titles, MAPPING).fingerprint == structure.fingerprint
 
 
+def test_roles_are_told_in_hr_s_spelling() -> None:
+    assert MAPPING.role_word("SOLUTION ARCHITECT") == "architect"
+    assert MAPPING.role_word("Consultant", ["consultant"]) == "consultant"
+    assert MAPPING.seat_role("Consultant (2)", ["consultant"]) == "consultant"
+    resources = [Resource(id="1", role_id="6"), Resource(id="2", label="Consultant 2")]
+    structure = to_structure([], resources, {"6": "Consultant"}, MAPPING, {"consultant": "6"})
+    assert structure.unnamed == {"consultant": ("1", "2")}
+
+
 def test_slugs_keep_scripts_and_keep_different_roles_apart() -> None:
     assert slug("Solution Architect") == "solution-architect"
     assert slug("コンサルタント") == "コンサルタント"
@@ -267,7 +276,7 @@ def all_writes() -> list[VendorWrite]:
         *plans.plan_project(SYSTEM, several, CONTEXT, SETUP),
         *plans.plan_project(SYSTEM, single, CONTEXT, SETUP),
         *plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, SETUP),
-        *plans.plan_activation(SYSTEM, several, AFTER, SETUP),
+        *updates.plan_activation(SYSTEM, several, AFTER, SETUP),
         *later_writes(),
     ]
 
@@ -296,9 +305,9 @@ def test_the_template_s_positions_get_rates_and_only_the_missing_ones_are_made()
         ("set_rate", f"@{delivery}.placeholder.architect.1"),
         ("set_rate", f"@{delivery}.placeholder.consultant.1"),
         ("add_placeholder", None),
-        ("set_rate", f"@{delivery}.placeholder.consultant.2.id"),
+        ("set_rate", "@position:006XX0001.DE01.EUR.emea.IMPL.consultant.2.id"),
     ]
-    assert writes[3].symbol == f"{delivery}.placeholder.consultant.2"
+    assert writes[3].symbol == "position:006XX0001.DE01.EUR.emea.IMPL.consultant.2"
     assert [write.body["workspace_resource"].get("bill_rate") for write in writes[1:]] == [
         "21050", "15000", None, "15000",
     ]  # fmt: skip
