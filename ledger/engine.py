@@ -110,6 +110,8 @@ def build(url: str) -> AsyncEngine:
             "command_timeout": STATEMENT_SECONDS,
             "server_settings": {
                 "application_name": "trueup-ledger",
+                # Whatever the server's default: an intent row that a crash takes back allows a second send.
+                "synchronous_commit": "on",
                 "lock_timeout": f"{BUSY_SECONDS}s",
                 "idle_in_transaction_session_timeout": f"{2 * STATEMENT_SECONDS}s",
             },

@@ -29,6 +29,18 @@ def _encode(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
 
 
+def _dumps(value: Any, *, sort_keys: bool) -> str:
+    return simplejson.dumps(
+        value,
+        use_decimal=False,
+        default=_encode,
+        encoding=None,
+        separators=(",", ":"),
+        sort_keys=sort_keys,
+        allow_nan=False,
+    )
+
+
 def dumps(value: Any) -> str:
     """Compact JSON text. Decimals are written digit by digit, dates as ISO 8601.
 
@@ -36,16 +48,12 @@ def dumps(value: Any) -> str:
         TypeError: a value has no JSON form.
         ValueError: a number is not finite.
     """
-    return simplejson.dumps(
-        value, use_decimal=False, default=_encode, separators=(",", ":"), allow_nan=False, ignore_nan=False
-    )
+    return _dumps(value, sort_keys=False)
 
 
 def canonical_json(value: Any) -> str:
     """JSON text that is the same for equal content: sorted keys, no spaces. What hashes are made of."""
-    return simplejson.dumps(
-        value, use_decimal=False, default=_encode, separators=(",", ":"), sort_keys=True, allow_nan=False
-    )
+    return _dumps(value, sort_keys=True)
 
 
 def loads(text: str | bytes) -> Any:

@@ -21,7 +21,8 @@ import pytest
 
 _ROOTS = (Path("/usr/lib/postgresql"), Path("/usr/local/opt"), Path("/opt/homebrew/opt"))
 _SETTINGS = {
-    # Tests need no durability, and every test has its own database: speed only.
+    # No test pulls the plug of the machine. What the ledger must survive, a server that dies, it asks
+    # for itself: its connections commit synchronously, against this default.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
