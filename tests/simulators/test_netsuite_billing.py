@@ -161,7 +161,8 @@ def test_an_order_waits_for_approval_before_revenue_and_billing(site: Account) -
     (arrangement,) = site.rows(f"SELECT id, total, entity FROM revenuearrangement WHERE createdfrom = {id_}")
     assert (arrangement["total"], arrangement["entity"]) == ("1338.33", "55")
     plans = site.rows(
-        f"SELECT amount, revrecstartdate FROM revenueplan WHERE revenuearrangement = {arrangement['id']} ORDER BY id"
+        "SELECT amount, revrecstartdate FROM revenueplan "
+        f"WHERE revenuearrangement = {arrangement['id']} ORDER BY id"
     )
     assert plans == [{"amount": "1005"}, {"amount": "333.33", "revrecstartdate": "2026-11-01"}]
     assert [w["operation"] for w in site.writes() if w["type"] == "salesOrder"] == [

@@ -80,7 +80,8 @@ def test_parent_and_child_must_share_a_subsidiary(site: Account) -> None:
     job = site.make("/job", {**JOB, "subsidiary": {"id": "7"}})
     assert site.refused("POST", "/customerSubsidiaryRelationship", relation)["o:errorPath"] == "subsidiary"
     rows = site.rows(
-        "SELECT subsidiary, isprimarysub FROM customersubsidiaryrelationship WHERE entity = 55 ORDER BY subsidiary"
+        "SELECT subsidiary, isprimarysub FROM customersubsidiaryrelationship "
+        "WHERE entity = 55 ORDER BY subsidiary"
     )
     assert rows == [{"subsidiary": "3", "isprimarysub": "T"}, {"subsidiary": "7", "isprimarysub": "F"}]
     site.refused("DELETE", f"/customerSubsidiaryRelationship/{relation_id}")

@@ -1,4 +1,4 @@
-"""NetSuite simulator: the record service's own behaviour: names, values, references, external ids, sublists."""
+"""NetSuite simulator: the record service: names, values, references, external ids, sublists."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Evaluating a parsed query over rows. NULL makes every comparison false, as WHERE needs it."""
+"""Evaluating a parsed query over rows, with SQL's three truth values: a comparison with NULL is unknown."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import date
+from decimal import Decimal
 from functools import cmp_to_key
 from typing import Any
 
@@ -22,39 +21,23 @@ from simulators.netsuite.suiteql.parser import (
     Not,
     Query,
 )
+from simulators.netsuite.suiteql.scalars import (
+    QueryRefused,
+    aligned,
+    change_case,
+    compare,
+    conjoin,
+    negate,
+    text_of,
+    to_chars,
+    to_moment,
+    to_number,
+)
 
 Row = Mapping[str, Any]
 Scope = Mapping[str, Row]
 """Alias to row."""
 Getter = Callable[[Scope], Any]
-
-
-class QueryRefused(Exception):
-    """The query names something that does not exist, or compares what cannot be."""
-
-
-_FORMATS = (
-    ("YYYY", "%Y"),
-    ("MM", "%m"),
-    ("DD", "%d"),
-    ("HH24", "%H"),
-    ("MI", "%M"),
-    ("SS", "%S"),
-)
-
-
-def python_format(oracle: str) -> str:
-    """An Oracle date format in Python's terms.
-
-    Raises:
-        QueryRefused: an element that is not served.
-    """
-    text = oracle.upper().replace('"T"', "T")
-    for theirs, ours in _FORMATS:
-        text = text.replace(theirs, ours)
-    if re.search(r"[A-SU-Za-z]", re.sub(r"%[YmdHMS]", "", text)):
-        raise QueryRefused(f"date format {oracle!r} is not supported")
-    return text
 
 
 @dataclass
@@ -76,7 +59,7 @@ class Compiler:
                 return self._function(expr)
             case Not(inner):
                 test = self.compile(inner)
-                return lambda scope: not test(scope)
+                return lambda scope: negate(test(scope))
             case IsNull(inner):
                 get = self.compile(inner)
                 return lambda scope: get(scope) is None
@@ -84,10 +67,11 @@ class Compiler:
                 return self._in(inner, options)
             case Binary("AND", left, right):
                 first, second = self.compile(left), self.compile(right)
-                return lambda scope: first(scope) and second(scope)
+                return lambda scope: conjoin(first(scope), lambda: second(scope))
             case Binary("OR", left, right):
                 first, second = self.compile(left), self.compile(right)
-                return lambda scope: first(scope) or second(scope)
+                # a OR b is NOT (NOT a AND NOT b), with unknown left unknown.
+                return lambda scope: negate(conjoin(negate(first(scope)), lambda: negate(second(scope))))
             case Binary(operator, left, right):
                 return self._comparison(operator, self.compile(left), self.compile(right))
         raise QueryRefused(f"cannot evaluate {expr}")
@@ -112,17 +96,26 @@ class Compiler:
         others = [self.compile(o) for o in options]
         if all(isinstance(o, Literal) for o in options):
             # Long lists of keys are common: look them up instead of comparing one by one.
-            texts = {_text(o.value) for o in options if isinstance(o, Literal)}
+            texts = {text_of(o.value) for o in options if isinstance(o, Literal)}
 
-            def quick(scope: Scope) -> bool:
+            def quick(scope: Scope) -> bool | None:
                 found = get(scope)
-                return found is not None and not isinstance(found, date) and _text(found) in texts
+                if found is None:
+                    return None
+                if isinstance(found, date):
+                    return any(compare("=", found, other(scope)) for other in others)
+                return text_of(found) in texts
 
             return quick
-        return lambda scope: any(_compare("=", get(scope), other(scope)) for other in others)
+
+        def slow(scope: Scope) -> bool | None:
+            found = get(scope)
+            return None if found is None else any(compare("=", found, other(scope)) for other in others)
+
+        return slow
 
     def _comparison(self, operator: str, left: Getter, right: Getter) -> Getter:
-        return lambda scope: _compare(operator, left(scope), right(scope))
+        return lambda scope: compare(operator, left(scope), right(scope))
 
     def _function(self, expr: Function) -> Getter:
         if expr.name in AGGREGATES:
@@ -134,103 +127,16 @@ class Compiler:
 
         match expr.name:
             case "UPPER":
-                return lambda scope: _case(values(scope)[0], str.upper)
+                return lambda scope: change_case(values(scope)[0], str.upper)
             case "LOWER":
-                return lambda scope: _case(values(scope)[0], str.lower)
+                return lambda scope: change_case(values(scope)[0], str.lower)
             case "TO_TIMESTAMP" | "TO_DATE":
-                return lambda scope: _moment(*values(scope))
+                return lambda scope: to_moment(*values(scope))
             case "TO_CHAR":
-                return lambda scope: _chars(*values(scope))
+                return lambda scope: to_chars(*values(scope))
             case "TO_NUMBER":
-                return lambda scope: _number(values(scope)[0])
+                return lambda scope: to_number(values(scope)[0])
         return lambda scope: next((v for v in values(scope) if v is not None), None)
-
-
-def _case(value: Any, how: Callable[[str], str]) -> Any:
-    return None if value is None else how(str(value))
-
-
-def _moment(text: Any, oracle: Any = "YYYY-MM-DD") -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.strptime(str(text), python_format(str(oracle)))  # noqa: DTZ007 - account time zone
-    except ValueError:
-        raise QueryRefused(f"'{text}' does not match the date format '{oracle}'") from None
-
-
-def _chars(value: Any, oracle: Any = None) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, date) and oracle is not None:
-        return value.strftime(python_format(str(oracle)))
-    return _text(value)
-
-
-def _number(value: Any) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise QueryRefused(f"'{value}' is not a number") from None
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "T" if value else "F"
-    if isinstance(value, Decimal):
-        plain = f"{value:f}"
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    return str(value)
-
-
-def _aligned(left: Any, right: Any) -> tuple[Any, Any]:
-    """Both sides in one type, or None for what cannot be compared."""
-    if isinstance(left, date) or isinstance(right, date):
-        return _as_moment(left), _as_moment(right)
-    numeric = isinstance(left, int | Decimal) and not isinstance(left, bool)
-    numeric = numeric or (isinstance(right, int | Decimal) and not isinstance(right, bool))
-    if numeric:
-        try:
-            return Decimal(str(left)), Decimal(str(right))
-        except InvalidOperation:
-            return _text(left), _text(right)
-    return _text(left), _text(right)
-
-
-def _as_moment(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - account time zone
-    for shape in ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S"):
-        try:
-            return datetime.strptime(str(value), shape)  # noqa: DTZ007 - account time zone
-        except ValueError:
-            continue
-    raise QueryRefused(f"'{value}' is not a date; use TO_DATE or TO_TIMESTAMP")
-
-
-def _compare(operator: str, left: Any, right: Any) -> bool:
-    if left is None or right is None:
-        return False
-    if operator == "LIKE":
-        pattern = re.escape(str(right)).replace("%", ".*").replace("_", ".")
-        return re.fullmatch(pattern, _text(left), re.DOTALL) is not None
-    a, b = _aligned(left, right)
-    match operator:
-        case "=":
-            return bool(a == b)
-        case "!=":
-            return bool(a != b)
-        case "<":
-            return bool(a < b)
-        case ">":
-            return bool(a > b)
-        case "<=":
-            return bool(a <= b)
-    return bool(a >= b)
 
 
 def _conjuncts(expr: Expr | None) -> list[Expr]:
@@ -267,7 +173,7 @@ class Plan:
         if query.distinct:
             unique: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
             for row in rows:
-                unique.setdefault(tuple(sorted((k, _text(v)) for k, v in row.items())), row)
+                unique.setdefault(tuple(sorted((k, text_of(v)) for k, v in row.items())), row)
             rows = list(unique.values())
         return rows
 
@@ -287,10 +193,10 @@ class Plan:
             for row in right:
                 value = get_mine({alias: row})
                 if value is not None:
-                    index.setdefault(_text(value), []).append(row)
+                    index.setdefault(text_of(value), []).append(row)
 
             def candidates(scope: Scope) -> list[Row]:
-                return index.get(_text(get_other(scope)), [])
+                return index.get(text_of(get_other(scope)), [])
         else:
 
             def candidates(scope: Scope) -> list[Row]:
@@ -335,7 +241,7 @@ class Plan:
         keys = [self.compiler.compile(e) for e in query.group]
         groups: dict[tuple[str, ...], list[Scope]] = {} if query.group else {(): found}
         for scope in found if query.group else ():
-            groups.setdefault(tuple(_text(k(scope)) for k in keys), []).append(scope)
+            groups.setdefault(tuple(text_of(k(scope)) for k in keys), []).append(scope)
         rows = []
         for members in groups.values():
             row = {}
@@ -368,7 +274,7 @@ class Plan:
             case "COUNT":
                 return len(values)
             case "SUM":
-                numbers = [n for n in (_number(v) for v in values) if n is not None]
+                numbers = [n for n in (to_number(v) for v in values) if n is not None]
                 return sum(numbers, Decimal(0)) if numbers else None
             case "MIN":
                 return min(values, default=None)
@@ -384,7 +290,7 @@ def _ordered(a: Scope, b: Scope, getters: list[tuple[Getter, bool]]) -> int:
             # NULLs come last when ascending, first when descending, as in Oracle.
             result = 1 if left is None else -1
         else:
-            one, two = _aligned(left, right)
+            one, two = aligned(left, right)
             result = 0 if one == two else -1 if one < two else 1
         if result:
             return -result if descending else result

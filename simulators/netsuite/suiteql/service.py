@@ -12,8 +12,9 @@ from typing import Any
 from simulators.kit import Answer, Call
 from simulators.netsuite import errors, render
 from simulators.netsuite.state import Books
-from simulators.netsuite.suiteql.evaluate import Plan, QueryRefused
+from simulators.netsuite.suiteql.evaluate import Plan
 from simulators.netsuite.suiteql.parser import Query, SyntaxRefused, parse
+from simulators.netsuite.suiteql.scalars import QueryRefused
 from simulators.netsuite.suiteql.tables import TABLES, Tables, View, columns, lagging, shown
 
 PATH = "/services/rest/query/v1/suiteql"
