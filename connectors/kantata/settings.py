@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -146,5 +147,6 @@ class KantataSettings(_Frozen):
         return value.rstrip("/")
 
     def mapping_digest(self) -> str:
-        """Digest of the mapping, for pinning a run."""
-        return hashlib.sha256(self.mapping.model_dump_json().encode()).hexdigest()
+        """Digest of the mapping, for pinning a run; the order in which a table is written plays no part."""
+        content = json.dumps(self.mapping.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()

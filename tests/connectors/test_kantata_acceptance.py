@@ -262,3 +262,37 @@ async def test_a_conflict_of_uniqueness_is_a_conflict(subject: Subject) -> None:
     subject.fault("business", path="workspace_groups", message="Name has already been taken")
     with pytest.raises(Conflict):
         await subject.connector.send(subject.create())
+
+
+async def test_a_search_that_lags_is_only_silent_never_wrong(subject: Subject) -> None:
+    write = subject.create()
+    landed = await subject.connector.send(write)
+    subject.fault("stale_read", method="GET", path="workspace_groups")
+    assert await subject.connector.find(write) is None
+    assert write.settle_seconds == 5
+    found = await subject.connector.find(write)
+    assert found is not None
+    assert found.id == landed.id
+
+
+async def test_a_filter_that_the_server_ignores_finds_nothing_foreign(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = subject.create()
+    landed = await subject.connector.send(write)
+    subject.seed(workspace_groups=[{"name": "Somebody else's"}])
+    client, returned = subject.connector._client, list[int]()
+    filtered = client.list
+
+    async def unfiltered(kind: str, *, what: str, query: dict[str, str]) -> Envelope:
+        kept = {name: value for name, value in query.items() if not name.startswith("external_reference_")}
+        answer = await filtered(kind, what=what, query=kept)
+        returned.append(len(answer.rows))
+        return answer
+
+    monkeypatch.setattr(client, "list", unfiltered)
+    found = await subject.connector.find(write)
+    assert found is not None
+    assert found.id == landed.id
+    assert await subject.connector.find(write.model_copy(update={"stamp": "tu-another"})) is None
+    assert returned == [2, 2]

@@ -220,6 +220,9 @@ def test_settings_refuse_an_activation_that_changes_nothing() -> None:
 def test_the_digest_follows_the_mapping_only() -> None:
     digest = SETTINGS.mapping_digest()
     assert SETTINGS.model_copy(update={"concurrency": 4}).mapping_digest() == digest
+    ordered = [Subject.mapping(role_titles=titles) for titles in ({"a": "A", "b": "B"}, {"b": "B", "a": "A"})]
+    digests = {SETTINGS.model_copy(update={"mapping": one}).mapping_digest() for one in ordered}
+    assert len(digests) == 1
     other = SETTINGS.model_copy(update={"mapping": Subject.mapping(project_code_field=8)})
     assert other.mapping_digest() != digest
 
