@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from functools import cmp_to_key
 from typing import Any
 
 from simulators.netsuite.suiteql.parser import (
@@ -23,11 +22,11 @@ from simulators.netsuite.suiteql.parser import (
 )
 from simulators.netsuite.suiteql.scalars import (
     QueryRefused,
-    aligned,
     change_case,
     compare,
     conjoin,
     negate,
+    order_key,
     text_of,
     to_chars,
     to_moment,
@@ -224,7 +223,7 @@ class Plan:
         if query.order:
             names = {o.name: o.expr for o in query.outputs}
             getters = [(self.compiler.compile(self._order(e, names)), desc) for e, desc in query.order]
-            found.sort(key=cmp_to_key(lambda a, b: _ordered(a, b, getters)))
+            _sort(found, getters)
         if not query.outputs:
             return [{k: v for row in scope.values() for k, v in row.items()} for scope in found]
         outputs = [(o.name, self.compiler.compile(o.expr)) for o in query.outputs]
@@ -262,7 +261,9 @@ class Plan:
                 if name is None or name not in {o.name for o in query.outputs}:
                     raise QueryRefused("ORDER BY must name a selected expression here")
                 getters.append((lambda scope, n=name: scope[""][n], desc))  # type: ignore[misc]
-            rows.sort(key=cmp_to_key(lambda a, b: _ordered({"": a}, {"": b}, getters)))
+            wrapped: list[Scope] = [{"": row} for row in rows]
+            _sort(wrapped, getters)
+            rows = [dict(scope[""]) for scope in wrapped]
         return rows
 
     def _aggregate(self, function: Function, members: list[Scope]) -> Any:
@@ -281,17 +282,7 @@ class Plan:
         return max(values, default=None)
 
 
-def _ordered(a: Scope, b: Scope, getters: list[tuple[Getter, bool]]) -> int:
-    for get, descending in getters:
-        left, right = get(a), get(b)
-        if left is None and right is None:
-            continue
-        if left is None or right is None:
-            # NULLs come last when ascending, first when descending, as in Oracle.
-            result = 1 if left is None else -1
-        else:
-            one, two = aligned(left, right)
-            result = 0 if one == two else -1 if one < two else 1
-        if result:
-            return -result if descending else result
-    return 0
+def _sort(scopes: list[Scope], getters: list[tuple[Getter, bool]]) -> None:
+    """Sort in place, the last key first, so that stability makes the first one rule."""
+    for get, descending in reversed(getters):
+        scopes.sort(key=lambda scope, get=get: order_key(get(scope)), reverse=descending)  # type: ignore[misc]

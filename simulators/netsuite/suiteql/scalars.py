@@ -143,3 +143,16 @@ def compare(operator: str, left: Any, right: Any) -> bool | None:
         case "<=":
             return bool(a <= b)
     return bool(a >= b)
+
+
+def order_key(value: Any) -> tuple[int, int, Any]:
+    """What to sort a value by: NULL last when ascending and first when descending, as in Oracle."""
+    if value is None:
+        return (1, 0, 0)
+    if isinstance(value, bool):
+        return (0, 2, text_of(value))
+    if isinstance(value, int | Decimal):
+        return (0, 0, value)
+    if isinstance(value, date):
+        return (0, 1, _as_moment(value))
+    return (0, 2, str(value))
