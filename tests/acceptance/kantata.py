@@ -96,7 +96,8 @@ class Subject:
 
     # --- writes -------------------------------------------------------------------------------------
 
-    def context(self, generation: int = 1, *, phase: Phase = Phase.BEFORE_APPROVAL) -> WriteContext:
+    @staticmethod
+    def context(generation: int = 1, *, phase: Phase = Phase.BEFORE_APPROVAL) -> WriteContext:
         """A saga's step."""
         return WriteContext(
             saga_id=f"o2p:emea:sf-main:{DEAL}",
@@ -106,7 +107,8 @@ class Subject:
             phase=phase,
         )
 
-    def setup(self, *, currency: str = "EUR", amount: str = "1234.50", **changes: Any) -> DeliverySetup:
+    @staticmethod
+    def setup(*, currency: str = "EUR", amount: str = "1234.50", **changes: Any) -> DeliverySetup:
         """A delivery project with one milestone and two roles, one of them beyond the template."""
         money = Money(amount=Decimal(amount), currency=currency)
         values: dict[str, Any] = {

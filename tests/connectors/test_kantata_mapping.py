@@ -1,37 +1,24 @@
-"""Kantata: pure parts. Wire bodies, templates, structure, errors, cursors, authority of every plan."""
+"""Kantata: pure mapping. Envelope, wire bodies, templates, structure, settings, time."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import ValidationError
 
-from canonical.authority import Phase, may_write
 from canonical.billing import ApprovalState
-from canonical.causes import Cause
-from canonical.delivery import DeliveryTemplate, RolePlaceholder
 from canonical.failures import (
-    Conflict,
     Defect,
-    OutcomeUnknown,
-    RateLimited,
     Refused,
-    SystemFailure,
-    Transient,
-    Unauthorised,
 )
-from canonical.money import Money
-from canonical.refs import Dimensions, SystemRole
-from canonical.writes import VendorWrite, resolve_write, show
-from connectors.kantata import billing_plans, plans, updates
+from canonical.refs import Dimensions
+from canonical.writes import resolve_write, show
+from connectors.kantata import plans
 from connectors.kantata.client import Envelope
-from connectors.kantata.errors import error_table, read_errors
-from connectors.kantata.events import Cursor, advance, events_were_lost, to_deletions
 from connectors.kantata.mapping import (
     base_unit,
     carries,
@@ -42,7 +29,7 @@ from connectors.kantata.mapping import (
     to_template,
     to_wire,
 )
-from connectors.kantata.schemas import Event, Resource, Story, Template, parse
+from connectors.kantata.schemas import Resource, Story, Template, parse
 from connectors.kantata.settings import KantataMapping, KantataSettings, StatusKeys
 from connectors.kantata.time_mapping import ProjectFacts, WorkerFacts, to_expense, to_time_entry
 from connectors.kit.http import encode
@@ -51,12 +38,9 @@ from tests.acceptance.kantata import TREE, Subject
 
 MAPPING = Subject.mapping()
 SETTINGS = KantataSettings(token=Secret(env="KANTATA_TEST_TOKEN"), mapping=MAPPING)
-SETUP = Subject.setup(Subject.__new__(Subject))
-CONTEXT = Subject.context(Subject.__new__(Subject))
-AFTER = CONTEXT.model_copy(update={"phase": Phase.AFTER_APPROVAL})
+SETUP = Subject.setup()
+CONTEXT = Subject.context()
 SYSTEM = "kantata-main"
-T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 
 
 # --- envelope and wire -------------------------------------------------------------------------------
@@ -235,246 +219,6 @@ def test_titles_with_codes_leave_room_for_them() -> None:
     assert show(write.body)["workspace"]["title"].startswith(f"@{SETUP.code_symbol}.code - ")
     resolved = resolve_write(write, {f"{SETUP.code_symbol}.code": "P1", "group:001XX.id": "3"})
     assert resolved.body["workspace"]["title"] == resolved.expect["title"] == "P1 - Größe 東京 🚀 rollout"
-
-
-# --- plans -------------------------------------------------------------------------------------------
-
-
-def later_writes() -> list[VendorWrite]:
-    money = Money(amount=Decimal("100"), currency="EUR")
-    lines = [billing_plans.ExportedLine(subject_type="TimeEntry", subject_id="1", document="INV-1")]
-    invoice = billing_plans.InvoiceCopy(
-        key="INV-1",
-        number="INV-1",
-        project="901",
-        time_entry_ids=("1",),
-        issued_on=date(2026, 2, 1),
-        payment_days=30,
-        purchase_order="PO1",
-        project_code="P1",
-    )
-    payment = billing_plans.FullPayment(key="INV-1", project="901", invoice="7", receipt="R 88")
-    revenue = billing_plans.Recognition(
-        key="2026-01",
-        project="901",
-        first=date(2026, 1, 1),
-        last=date(2026, 1, 31),
-        amount=money,
-        to_date=money,
-    )
-    return [
-        *billing_plans.plan_exported(SYSTEM, SETTINGS, AFTER, lines),
-        billing_plans.plan_invoice(SYSTEM, SETTINGS, AFTER, invoice),
-        billing_plans.plan_payment(SYSTEM, SETTINGS, AFTER, payment),
-        billing_plans.plan_revenue(SYSTEM, SETTINGS, AFTER, revenue),
-    ]
-
-
-def all_writes() -> list[VendorWrite]:
-    several = SETTINGS.model_copy(
-        update={"mapping": Subject.mapping(approver_ids=(1, 2), active_stage="project")}
-    )
-    single = SETTINGS.model_copy(update={"mapping": Subject.mapping(approver_ids=(1,))})
-    return [
-        *plans.plan_project(SYSTEM, several, CONTEXT, SETUP),
-        *plans.plan_project(SYSTEM, single, CONTEXT, SETUP),
-        *plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, SETUP),
-        *updates.plan_activation(SYSTEM, several, AFTER, SETUP),
-        *later_writes(),
-    ]
-
-
-@pytest.mark.parametrize("write", all_writes(), ids=lambda write: write.operation)
-def test_every_body_field_is_one_that_delivery_may_be_told(write: VendorWrite) -> None:
-    assert write.body_root is not None
-    assert set(write.body) == {write.body_root}
-    assert set(write.sets) == set(write.body[write.body_root])
-    for canonical in write.sets.values():
-        object_, _, field = canonical.partition(".")
-        assert may_write(object_, field, write.phase, SystemRole.PSA), f"{canonical} in {write.phase}"
-
-
-def test_plans_are_the_same_every_time_and_survive_json() -> None:
-    first, second = all_writes(), all_writes()
-    assert first == second
-    assert [VendorWrite.model_validate_json(write.model_dump_json()) for write in first] == first
-
-
-def test_the_template_s_positions_get_rates_and_only_the_missing_ones_are_made() -> None:
-    writes = plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, SETUP)
-    delivery = "delivery:006XX0001.DE01.EUR.emea.IMPL"
-    assert [(write.operation, show(write.target)) for write in writes] == [
-        ("add_milestone", None),
-        ("set_rate", f"@{delivery}.placeholder.architect.1"),
-        ("set_rate", f"@{delivery}.placeholder.consultant.1"),
-        ("add_placeholder", None),
-        ("set_rate", "@position:006XX0001.DE01.EUR.emea.IMPL.consultant.2.id"),
-    ]
-    assert writes[3].symbol == "position:006XX0001.DE01.EUR.emea.IMPL.consultant.2"
-    assert [write.body["workspace_resource"].get("bill_rate") for write in writes[1:]] == [
-        "21050", "15000", None, "15000",
-    ]  # fmt: skip
-    assert len({write.key for write in writes}) == len(writes)
-
-
-@pytest.mark.parametrize(
-    ("currency", "amount", "cents", "rate"),
-    [("JPY", "5000000", 5000000, "15000"), ("KWD", "1234.567", 1234567, "15000000")],
-)
-def test_other_minor_units(currency: str, amount: str, cents: int, rate: str) -> None:
-    people = (RolePlaceholder(key="c", role="Consultant", bill_rate=Decimal("15000")),)
-    setup = Subject.setup(Subject.__new__(Subject), currency=currency, amount=amount, placeholders=people)
-    milestone, bill = plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, setup)
-    assert milestone.body["story"]["budget_estimate_in_cents"] == cents
-    assert bill.body["workspace_resource"]["bill_rate"] == rate
-    project = plans.plan_project(SYSTEM, SETTINGS, CONTEXT, setup)[1]
-    assert project.body["workspace"]["price"] == project.expect["price"] == amount
-
-
-def test_a_rate_finer_than_kantata_s_is_refused_and_never_rounded() -> None:
-    people = (RolePlaceholder(key="c", role="Consultant", bill_rate=Decimal("150.005")),)
-    setup = Subject.setup(Subject.__new__(Subject), placeholders=people)
-    with pytest.raises(Refused, match=r"150\.005 EUR") as refusal:
-        plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, setup)
-    assert refusal.value.failure.cause is Cause.PRICE_DIFFERS
-    units = SETTINGS.model_copy(update={"mapping": Subject.mapping(bill_rate_unit="units")})
-    assert plans.plan_structure(SYSTEM, units, CONTEXT, setup)[1].expect == {"bill_rate": "150.005"}
-
-
-def test_a_plan_without_the_role_s_id_or_with_mixed_currencies_is_our_defect() -> None:
-    bare = SETUP.model_copy(update={"role_ids": {}, "template": DeliveryTemplate(id="300", title="I")})
-    with pytest.raises(Defect, match="architect"):
-        plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, bare)
-    project = SETUP.project.model_copy(update={"currency": "USD"})
-    with pytest.raises(Defect, match="budget in EUR"):
-        plans.plan_project(SYSTEM, SETTINGS, CONTEXT, SETUP.model_copy(update={"project": project}))
-    with pytest.raises(Defect, match="not the project's currency"):
-        plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, SETUP.model_copy(update={"project": project}))
-
-
-def test_keys_are_business_identity_and_the_group_is_shared() -> None:
-    group, project = plans.plan_project(SYSTEM, SETTINGS, CONTEXT, SETUP)
-    assert group.key == f"{SYSTEM}|ensure_group|001XX|g1|1"
-    assert group.shared == f"{SYSTEM}|ensure_group|001XX"
-    other = CONTEXT.model_copy(update={"saga_id": "o2p:emea:sf-main:other", "generation": 7})
-    again, next_project = plans.plan_project(SYSTEM, SETTINGS, other, SETUP)
-    assert again.key == group.key
-    assert next_project.key != project.key
-    assert project.body["workspace"]["external_reference"]["service_model_ref"] == project.stamp
-
-
-def test_an_invoice_without_lines_and_an_overlong_receipt_are_refused() -> None:
-    bare = billing_plans.InvoiceCopy(
-        key="k", number="N", project="1", issued_on=date(2026, 1, 1), payment_days=1
-    )
-    with pytest.raises(ValueError, match="no lines"):
-        billing_plans.plan_invoice(SYSTEM, SETTINGS, AFTER, bare)
-    payment = billing_plans.FullPayment(key="k", project="1", invoice="2", receipt="x" * 250)
-    with pytest.raises(ValueError, match="255"):
-        billing_plans.plan_payment(SYSTEM, SETTINGS, AFTER, payment)
-    assert later_writes()[2].forward_only
-
-
-# --- errors ------------------------------------------------------------------------------------------
-
-
-def failure(status: int, *errors: dict[str, str], write: bool = True) -> SystemFailure:
-    response = httpx.Response(status, json={"errors": list(errors)}, headers={"x-request-id": "req-1"})
-    return error_table(20).failure(read_errors(response), system=SYSTEM, write=write, what="Test")
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "kind", "cause"),
-    [
-        (401, {"type": "oauth", "message": "Invalid"}, Unauthorised, Cause.CREDENTIALS_REJECTED),
-        (403, {"type": "system", "message": "no"}, Refused, Cause.CREDENTIALS_REJECTED),
-        (422, {"type": "validation", "field": "title", "message": "Title is too long"}, Refused,
-         Cause.NAME_TOO_LONG),
-        (422, {"type": "validation", "field": "name", "message": "has already been taken"}, Conflict,
-         Cause.VERSION_CONFLICT),
-        (422, {"type": "validation", "field": "project_tracker_template_id", "message": "unknown"}, Refused,
-         Cause.TEMPLATE_MISSING),
-        (422, {"type": "validation", "field": "role_id", "message": "unknown"}, Refused,
-         Cause.ROLE_UNKNOWN_IN_DELIVERY),
-        (422, {"type": "validation", "field": "currency", "message": "no"}, Refused, Cause.CURRENCY_NOT_SOLD),
-        (422, {"type": "validation", "field": "status_key", "message": "no"}, Refused, Cause.CONFIGURATION),
-        (422, {"type": "validation", "message": "has been invoiced"}, Conflict, Cause.CHANGED_BY_SOMEBODY),
-        (422, {"type": "validation", "message": "something else"}, Refused, Cause.VENDOR_REFUSED),
-        (400, {"type": "system", "message": "malformed"}, Refused, Cause.VENDOR_REFUSED),
-        (404, {"type": "system", "message": "gone"}, Refused, Cause.RECORD_VANISHED),
-        (429, {"type": "system", "message": "slow down"}, RateLimited, Cause.RATE_LIMITED),
-        (418, {"type": "system", "message": "new"}, Refused, Cause.VENDOR_REFUSED),
-        (503, {"type": "system", "message": "away"}, OutcomeUnknown, Cause.OUTCOME_UNKNOWN),
-    ],
-)  # fmt: skip
-def test_error_table(status: int, error: dict[str, str], kind: type[SystemFailure], cause: Cause) -> None:
-    found = failure(status, error)
-    assert type(found) is kind
-    assert found.failure.cause is cause
-    assert found.failure.vendor_request_id == "req-1"
-
-
-def test_a_read_that_meets_503_is_tried_again_and_a_429_has_our_pause() -> None:
-    assert type(failure(503, {"type": "system", "message": "away"}, write=False)) is Transient
-    assert failure(429, {"type": "system", "message": "slow"}).failure.retry_after_seconds == 20
-
-
-@pytest.mark.parametrize("content", [b"<html>bad gateway</html>", b"", b"[]", b'{"errors": "text"}'])
-def test_a_foreign_error_body_is_no_reason_to_stumble(content: bytes) -> None:
-    assert read_errors(httpx.Response(502, content=content)) in ([], ())
-
-
-# --- cursors and events ------------------------------------------------------------------------------
-
-
-def test_overlap_rereads_but_tells_each_version_once() -> None:
-    overlap = 10 * MINUTE
-    fresh, cursor = advance(Cursor(), [("2", T0 + MINUTE), ("1", T0)], overlap)
-    assert fresh == ["1", "2"]
-    again = Cursor.decode(cursor.encode())
-    assert again == cursor
-    assert again.start(overlap) == T0 - 9 * MINUTE
-    # A late commit inside the overlap, a repetition, and a newer version of a known record.
-    late = [("3", T0 + timedelta(seconds=30)), ("1", T0), ("2", T0 + 2 * MINUTE)]
-    fresh, cursor = advance(again, late, overlap)
-    assert fresh == ["3", "2"]
-    fresh, cursor = advance(cursor, late, overlap)
-    assert fresh == []
-    _, cursor = advance(cursor, [("4", T0 + 60 * MINUTE)], overlap)
-    assert len(cursor.seen) == 1
-
-
-def test_a_backlog_goes_on_where_its_last_portion_ended() -> None:
-    _, cursor = advance(Cursor(), [("1", T0)], 10 * MINUTE, resume=T0)
-    again = Cursor.decode(cursor.encode())
-    assert again.start(10 * MINUTE) == T0 - timedelta(seconds=1)
-    _, done = advance(again, [("1", T0)], 10 * MINUTE)
-    assert done.start(10 * MINUTE) == T0 - 10 * MINUTE
-
-
-def test_an_empty_first_poll_moves_nothing_and_old_cursors_have_lost_events() -> None:
-    assert advance(Cursor(), [], MINUTE) == ([], Cursor())
-    assert Cursor.decode(None).start(MINUTE) is None
-    assert events_were_lost(Cursor(T0), T0 + timedelta(days=9, seconds=1))
-    assert not events_were_lost(Cursor(T0), T0 + timedelta(days=8))
-    assert not events_were_lost(Cursor(), T0)
-
-
-def test_deletions_come_once_whatever_the_feed_repeats_or_reorders() -> None:
-    def event(id_: str, kind: str, subject: str, minutes: int) -> Event:
-        return Event(id=id_, event_type=kind, subject_id=subject, created_at=T0 + minutes * MINUTE)
-
-    events = [
-        event("3", "expense:deleted", "7", 3),
-        event("1", "time_entry:deleted", "5", 1),
-        event("2", "time_entry:deleted", "5", 2),
-        event("4", "time_entry:updated", "6", 4),
-    ]
-    changes = to_deletions(events, SYSTEM)
-    assert [(one.ref.type, one.ref.id, one.deleted) for one in changes] == [
-        ("time_entries", "5", True),
-        ("expenses", "7", True),
-    ]
 
 
 # --- time --------------------------------------------------------------------------------------------
