@@ -24,7 +24,10 @@ from connectors.ports import HrPort
 pytestmark = pytest.mark.anyio
 
 DAY = date(2026, 11, 21)
-HEADER = "worker_id,name,email,role,practice,region,legal_entity,cost_rate,cost_currency,effective_from,effective_to"
+HEADER = (
+    "worker_id,name,email,role,practice,region,legal_entity,"
+    "cost_rate,cost_currency,effective_from,effective_to"
+)
 ROWS = f"""{HEADER}
 W1,Zoë Müller,zoe@x.example,Architect,Cloud,emea,DE01,85.50,EUR,2026-01-01,
 W2,"Smith, Ann",,Architect,,emea,,120,GBP,,2026-12-31
