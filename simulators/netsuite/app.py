@@ -50,6 +50,16 @@ class NetSuite(Simulator):
 
     def handle(self, call: Call) -> Answer:
         """Serve one call of the vendor's API."""
+        answer = self._serve_call(call)
+        host, where = self.settings["location_host"], answer.headers.get("Location", "")
+        if host and render.BASE in where:
+            # The vendor's Location may name the account in another spelling than the caller used.
+            answer.headers["Location"] = (
+                f"{call.scheme}://{host}{render.BASE}{where.split(render.BASE, 1)[1]}"
+            )
+        return answer
+
+    def _serve_call(self, call: Call) -> Answer:
         self.books.at = self.clock.now()
         if call.path == TOKEN_PATH:
             return self.gate.issue(call)

@@ -78,7 +78,7 @@ class Jobs:
                     header="X-NetSuite-Idempotency-Key",
                 )
                 refusal = errors.answer(400, detail, title="Conflict")
-                refusal.headers["Location"] = f"{render.origin(call)}{BASE}/{self.keys[key]}"
+                refusal.headers["Location"] = self._address(call, self.keys[key])
                 raise VendorError(refusal)
         parts = segments(call)
         kind = call.headers.get("content-type", "").replace(" ", "").lower()
@@ -99,13 +99,12 @@ class Jobs:
         if key is not None:
             self.keys[key] = job.id
         self.run_due()
-        return Answer(
-            202,
-            headers={
-                "Location": f"{render.origin(call)}{BASE}/{job.id}",
-                "Preference-Applied": "respond-async",
-            },
-        )
+        where = {"Location": self._address(call, job.id), "Preference-Applied": "respond-async"}
+        return Answer(202, headers=where)
+
+    def _address(self, call: Call, job_id: str) -> str:
+        base = render.origin(call) if self.books.settings["async_location"] == "absolute" else ""
+        return f"{base}{BASE}/{job_id}"
 
     # --- batches ------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ DEFAULTS: dict[str, Any] = {
     "over_limit_code": "SSS_REQUEST_LIMIT_EXCEEDED",
     "async_job_seconds": 0,
     "list_results": "tasks",
+    "location_host": None,
+    "async_location": "absolute",
     # --- account features ---------------------------------------------------------------------
     "oneworld": True,
     "tax_mode": "suitetax",

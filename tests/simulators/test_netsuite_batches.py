@@ -165,6 +165,13 @@ def test_a_replayed_key_is_a_conflict_that_names_the_earlier_job(site: Account) 
     assert bad.json()["o:errorDetails"][0]["o:errorHeader"] == "X-NetSuite-Idempotency-Key"
 
 
+def test_a_jobs_address_may_be_relative(site: Account) -> None:
+    site.settings(async_location="relative")
+    answer = send(site, "PUT", [entry(1)])
+    assert answer.headers["Location"] == "/services/rest/async/v1/job/1"
+    assert site.http.get(answer.headers["Location"]).json()["completed"] is True
+
+
 def test_a_key_on_a_synchronous_call_is_ignored(site: Account) -> None:
     key = str(uuid.uuid4())
     for _ in range(2):

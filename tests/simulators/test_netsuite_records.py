@@ -35,6 +35,13 @@ def test_create_answers_204_without_body_and_an_absolute_location(site: Account)
     assert (asked.status_code, asked.json()["companyName"]) == (200, "Gamma")
 
 
+def test_location_may_name_the_account_in_another_spelling(site: Account) -> None:
+    site.settings(location_host="1234567_SB1.suitetalk.api.netsuite.com")
+    answer = site.call("PUT", "/customer/eid:x", CUSTOMER)
+    where = f"http://1234567_SB1.suitetalk.api.netsuite.com{RECORD}/customer/"
+    assert answer.headers["Location"] == where + site.get("/customer/eid:x")["id"]
+
+
 def test_upsert_by_external_id_creates_once_and_then_updates(site: Account) -> None:
     first = site.make("/customer/eid:opp2p-cust-1", CUSTOMER, "PUT")
     again = site.make("/customer/eid:opp2p-cust-1", {"email": "ap@beta.test"}, "PUT")
