@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 from canonical.failures import ConfigurationError, SystemFailure
-from ledger.migrate import migrate
 from runtime import search_attributes
 from runtime.client import connect
 from runtime.lifecycle import Stop, exit_now, run_until_stopped
@@ -37,8 +36,7 @@ async def serve(settings: Settings, queues: list[str], *, until: Stop | None = N
     Raises:
         ConfigurationError: something is wrong with the installation; nothing was polled.
     """
-    await migrate(settings.ledger.location())
-    ledger = await open_ledger(settings)
+    ledger = await open_ledger(settings, bring_up_to_date=True)
     try:
         systems = ConnectedSystems(settings, ledger)
         try:

@@ -110,10 +110,23 @@ class LedgerActivitiesOver(LedgerActivities):
     @guarded
     async def finish_saga(self, command: FinishSaga) -> None:
         """Close the saga's row with its last view."""
-        view = command.view
+        saga, view = command.saga, command.view
+        if await self.ledger.saga(saga.saga_id) is None:
+            # It ended before it was registered, for example because there is no such deal.
+            await self.ledger.begin_saga(
+                saga.saga_id,
+                saga=view.saga,
+                region=saga.region,
+                business_key=saga.business_key,
+                actor=saga.actor,
+                reason="",
+                start_id=activity.info().workflow_run_id or "",
+                trace_id=saga.trace_id,
+                mapping=saga.mapping,
+            )
         await self.ledger.finish_saga(
-            command.saga.saga_id,
-            command.saga.generation,
+            saga.saga_id,
+            saga.generation,
             view.status,
             view=view,
             figures={"human_seconds": view.human_seconds, "steps": len(view.steps)},

@@ -129,8 +129,15 @@ class Effects:
     ) -> VendorWrite:
         refusal = unauthorised(planned, roles)
         if refusal is not None:
-            raise Refused(refusal.message, cause=refusal.cause, queue=refusal.queue, remedy=refusal.remedy,
-                          system=planned.system, field=refusal.field, key=planned.key)  # fmt: skip
+            raise Refused(
+                refusal.message,
+                cause=refusal.cause,
+                queue=refusal.queue,
+                remedy=refusal.remedy,
+                system=planned.system,
+                field=refusal.field,
+                key=planned.key,
+            )
         return resolve_write(planned, values)
 
     async def _perform_one(
@@ -195,13 +202,17 @@ class Effects:
                 )
             if claim.state is ClaimState.CLOSED:
                 entry = CATALOGUE[Cause.KEY_CLOSED]
-                raise Conflict(f"{write.title}: {entry.meaning}", cause=Cause.KEY_CLOSED, system=write.system,
-                               remedy=entry.remedy)  # fmt: skip
+                raise Conflict(
+                    f"{write.title}: {entry.meaning}",
+                    cause=Cause.KEY_CLOSED,
+                    system=write.system,
+                    remedy=entry.remedy,
+                )
             if claim.state is not ClaimState.BUSY:
                 return claim
             if claim.failure is not None:
                 raise Transient(
-                    f"{write.title}: another saga is undoing this record and is blocked: {claim.failure.message}",
+                    f"{write.title}: another saga's undo of it is blocked: {claim.failure.message}",
                     system=write.system,
                 )
             await self._sleep(poll)
@@ -370,8 +381,15 @@ def body_hash(write: VendorWrite) -> str:
 
 
 def same(found: Any, wanted: Any) -> bool:
-    """Whether a value read back is the one written: numbers by value, all else as it is."""
-    if isinstance(found, bool) or isinstance(wanted, bool) or found is None or wanted is None:
+    """Whether a value read back is the one written: numbers by value, text to the letter.
+
+    Two texts are never compared as numbers: a project code "0042" is not "42".
+    """
+    if (
+        (isinstance(found, (bool, str)) and isinstance(wanted, (bool, str)))
+        or found is None
+        or wanted is None
+    ):
         return found is wanted or found == wanted
     try:
         return Decimal(str(found)) == Decimal(str(wanted))

@@ -123,7 +123,7 @@ class ConnectedSystems:
             row = await self._ledger.mapping(digest) if self._ledger else None
             if row is None:
                 raise Refused(
-                    f"The field mapping {digest[:12]} of {system}, to which this run is pinned, is not in the ledger.",
+                    f"This run is pinned to field mapping {digest[:12]} of {system}; the ledger lacks it.",
                     cause=Cause.CONFIGURATION,
                     system=system,
                     remedy="Resolve the step with the current mapping.",

@@ -1,1 +1,1 @@
-"""A whole firm on this machine: Temporal, simulated vendors, configuration, worker. For demo, dev and tests."""
+"""A whole firm on this machine: Temporal, simulated vendors, configuration, worker processes."""

@@ -123,7 +123,11 @@ billing_method = "milestone"
 revenue_method = "over_time_output"
 acceptance_required = true
 items = {{ netsuite-emea = "31" }}
-roles = [{{ role = "solution-architect" }}, {{ role = "consultant", count = 2 }}, {{ role = "project-manager" }}]
+roles = [
+  {{ role = "solution-architect" }},
+  {{ role = "consultant", count = 2 }},
+  {{ role = "project-manager" }},
+]
 milestones = [
   {{ title = "Blueprint accepted", share = "0.3", after_percent_of_duration = 30 }},
   {{ title = "Acceptance test passed", share = "0.5", after_percent_of_duration = 80 }},

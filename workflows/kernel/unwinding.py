@@ -1,0 +1,132 @@
+"""Undo: everything registered, last first; what is blocked parks while the rest goes on."""
+
+from __future__ import annotations
+
+from temporalio.exceptions import ActivityError
+
+from activities.contracts import (
+    EffectActivities,
+    LedgerActivities,
+    RecordDecision,
+    UndoStep,
+    UndoStepResult,
+)
+from activities.options import CallClass
+from canonical.saga import (
+    RepairAction,
+    SagaStatus,
+    StepKind,
+    StepState,
+)
+from workflows.failure import failure_of
+from workflows.kernel.waiting import Waiting
+from workflows.state import StepRecord, UndoEntry
+
+
+class Unwinding(Waiting):
+    """Undoes steps by their keys."""
+
+    async def retract(self, *steps: str) -> None:
+        """Undo these steps now, because the business no longer wants them; the saga goes on."""
+        for entry in [entry for entry in reversed(self.state.undo) if entry.step in steps]:
+            record = self._undo_record(entry)
+            while not await self._undo(entry, record):
+                await self._await_any_repair([entry])
+                if self._is_undone(entry):
+                    break
+            self.state.undo.remove(entry)
+            self.state.steps = [step for step in self.state.steps if step.id != entry.step]
+
+    async def _unwind(self) -> None:
+        """Undo everything registered, last first. One that fails parks while the rest go on; once it is
+        repaired, those that were refused because of it are tried again.
+        """
+        self._set_status(SagaStatus.UNDOING)
+        open_entries = [entry for entry in reversed(self.state.undo) if not self._is_undone(entry)]
+        while open_entries:
+            blocked = []
+            for entry in open_entries:
+                record = self._undo_record(entry)
+                if record.state is StepState.UNDO_BLOCKED or not await self._undo(entry, record):
+                    blocked.append(entry)
+            open_entries = blocked
+            if blocked:
+                await self._await_any_repair(blocked)
+                open_entries = [entry for entry in blocked if not self._is_undone(entry)]
+
+    async def _undo(self, entry: UndoEntry, record: StepRecord) -> bool:
+        """Undo one step; False when it is blocked and parked."""
+        record.rounds = 0
+        while True:
+            record.state = StepState.UNDOING
+            self._changed()
+            command = UndoStep(
+                saga=self.ref,
+                step=entry.step,
+                step_key=entry.step_key,
+                system=entry.system,
+                reason=self.state.original.message if self.state.original else "",
+            )
+            try:
+                result: UndoStepResult = await self._call(
+                    EffectActivities.undo_step, command, f"undo: {entry.title}", entry.queue, CallClass.UNDO
+                )
+            except ActivityError as error:
+                failure = failure_of(error, system=entry.system, writes=True)
+            else:
+                record.state, record.failure = StepState.UNDONE, None
+                record.records = ()
+                record.note = "; ".join(result.done) or None
+                self.state.gaps.extend(result.gaps)
+                if record.case_open:
+                    self._close_case(record, "resolved: undone")
+                self._changed()
+                return True
+            record.failure = failure
+            if failure.kind.passes_by_itself:
+                await self._wait(record, failure)
+                continue
+            failure = failure.model_copy(update={"survivors": failure.survivors or record.records})
+            self._park(record, failure, StepState.UNDO_BLOCKED)
+            return False
+
+    async def _await_any_repair(self, blocked: list[UndoEntry]) -> None:
+        """Wait until a person has dealt with one blocked undo; then all blocked ones are tried again."""
+        ids = [_undo_id(entry.step) for entry in blocked]
+        while not any(id_ in self._repairs for id_ in ids):
+            answered = await self._pause(
+                lambda: any(id_ in self._repairs for id_ in ids),
+                self.start.timings.gate_reminder,
+                "undo blocked: waiting for a repair",
+            )
+            if not answered:
+                self._remind(self._undo_record(blocked[0]), "undo still blocked")
+        for entry in blocked:
+            record = self._undo_record(entry)
+            self._human_time(record)
+            repair = self._repairs.pop(_undo_id(entry.step), None)
+            if repair is not None:
+                self._book(LedgerActivities.record_decision, RecordDecision(saga=self.ref, repair=repair))
+                record.note = f"{repair.action.value} by {repair.actor}: {repair.reason}"
+            if repair is not None and repair.action is RepairAction.SKIP:
+                record.state, record.failure = StepState.SKIPPED, None
+                self._close_case(record, f"handled by hand, says {repair.actor}: {repair.reason}")
+            else:
+                record.state = StepState.PENDING
+
+    def _undo_record(self, entry: UndoEntry) -> StepRecord:
+        done = self.state.step(entry.step)
+        record = self._record(
+            _undo_id(entry.step), f"undo: {entry.title}", StepKind.COMPENSATABLE, entry.system
+        )
+        if record.state is StepState.PENDING and not record.records and done is not None:
+            record.records = done.records
+        return record
+
+    def _is_undone(self, entry: UndoEntry) -> bool:
+        record = self.state.step(_undo_id(entry.step))
+        return record is not None and record.state in (StepState.UNDONE, StepState.SKIPPED)
+
+
+def _undo_id(step: str) -> str:
+    return f"undo.{step}"

@@ -1,0 +1,1 @@
+"""The parts of opportunity-to-project: reading and validating, building, closing."""
