@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from time import monotonic
@@ -18,9 +17,10 @@ from pydantic import ValidationError
 
 from canonical.failures import Defect, OutcomeUnknown, Refused
 from canonical.refs import RecordRef
-from connectors.kit.errors import ErrorTable, VendorError
+from connectors.kit.errors import ErrorTable
 from connectors.kit.http import HttpSession, decode, escape
 from connectors.salesforce.auth import TokenSource
+from connectors.salesforce.calls import RowOutcome, SubAnswer, SubRequest, Upserted, Usage, sub_answer
 from connectors.salesforce.errors import error_table, errors_of, read_errors
 from connectors.salesforce.schemas import ObjectDescribe
 from connectors.salesforce.settings import SalesforceSettings
@@ -32,62 +32,6 @@ COLLECTION_LIMIT = 200
 """Records of one collections call (vendor: sObject Collections)."""
 READ_CHUNK = 200
 """Ids of one IN list: 200 ids keep the query's address near 5,000 characters."""
-
-
-@dataclass(frozen=True)
-class Upserted:
-    """What an upsert did."""
-
-    id: str
-    created: bool
-
-
-@dataclass(frozen=True)
-class SubRequest:
-    """One part of a composite call. ``path`` is relative to the data API, for example ``/sobjects/Account``.
-
-    Path and body may refer to an earlier part's answer as ``@{reference.id}``.
-    """
-
-    method: str
-    path: str
-    reference: str
-    body: Any = None
-
-
-@dataclass(frozen=True)
-class SubAnswer:
-    """The answer to one part. ``halted``: nothing of it happened because another part failed."""
-
-    reference: str
-    status: int
-    body: Any
-    errors: tuple[VendorError, ...] = ()
-    halted: bool = False
-
-
-@dataclass(frozen=True)
-class RowOutcome:
-    """What became of one record of a collections call."""
-
-    id: str
-    success: bool
-    errors: tuple[VendorError, ...] = ()
-
-
-@dataclass(frozen=True)
-class Usage:
-    """The organisation's calls of the last 24 hours, as last told by ``Sforce-Limit-Info``."""
-
-    used: int
-    limit: int
-    at: float
-    """Monotonic seconds."""
-
-    @property
-    def percent(self) -> float:
-        """Share of the limit used."""
-        return 100 * self.used / self.limit if self.limit else 0.0
 
 
 class SalesforceClient:
@@ -313,7 +257,7 @@ class SalesforceClient:
         parts = answer.get("compositeResponse") if isinstance(answer, dict) else None
         if not isinstance(parts, list) or len(parts) != len(requests):
             raise OutcomeUnknown(f"{what}: not one answer per part.", system=self.system, key=key)
-        return [_sub_answer(part) for part in parts]
+        return [sub_answer(part) for part in parts]
 
     async def update_many(
         self, object_: str, records: Sequence[Mapping[str, Any]], *, what: str, all_or_none: bool = False
@@ -410,15 +354,3 @@ class SalesforceClient:
         if answer.get("success") is False:
             raise Refused(f"{what}: {self.system} reports no success.", system=self.system, key=key)
         return Upserted(str(answer["id"]), bool(answer.get("created", False)))
-
-
-def _sub_answer(part: Mapping[str, Any]) -> SubAnswer:
-    status = int(part["httpStatusCode"])
-    errors = tuple(errors_of(status, part.get("body"))) if status >= 300 else ()
-    return SubAnswer(
-        reference=str(part["referenceId"]),
-        status=status,
-        body=part.get("body"),
-        errors=errors,
-        halted=any(error.code == "PROCESSING_HALTED" for error in errors),
-    )
