@@ -213,11 +213,12 @@ def test_what_the_control_api_shows_can_be_seeded_again() -> None:
             {
                 "entity": {"id": "55"},
                 "job": {"id": "60"},
+                "tranDate": "2026-11-20",
                 "orderStatus": {"id": "B"},
                 "item": {"items": [{"item": {"id": "31"}, "quantity": 2}]},
             },
         )
-        one.make(f"/salesOrder/{order}/!transform/invoice", {"externalId": "inv-1"})
+        one.make(f"/salesOrder/{order}/!transform/invoice", {"externalId": "inv-1", "tranDate": "2026-11-20"})
         shown = one.control("records", method="GET")
         with account(seed=shown) as two:
             again = two.control("records", method="GET")

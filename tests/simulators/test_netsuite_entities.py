@@ -100,7 +100,10 @@ def test_the_currency_must_be_one_of_the_customers(site: Account) -> None:
 def test_the_subsidiary_freezes_with_the_first_transaction(site: Account) -> None:
     site.make("/customer/55", {"subsidiary": {"id": "7"}}, "PATCH")
     site.make("/customer/55", {"subsidiary": {"id": "3"}}, "PATCH")
-    site.make("/timeBill", {"employee": {"id": "14"}, "customer": {"id": "60"}, "hours": "1:00"})
+    site.make(
+        "/timeBill",
+        {"employee": {"id": "14"}, "customer": {"id": "60"}, "hours": "1:00", "tranDate": "2026-11-18"},
+    )
     assert site.refused("PATCH", "/job/60", {"subsidiary": {"id": "7"}})["o:errorPath"] == "subsidiary"
     assert site.refused("PATCH", "/customer/55", {"subsidiary": {"id": "7"}})["o:errorPath"] == "subsidiary"
     site.make("/job/60", {"subsidiary": {"id": "3"}, "isInactive": True}, "PATCH")

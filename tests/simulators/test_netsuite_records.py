@@ -220,7 +220,8 @@ def test_custom_fields_come_with_the_schema_and_are_checked(site: Account) -> No
     assert (
         site.refused("PATCH", "/job/60", {"custentity_risk": {"id": "2"}})["o:errorPath"] == "custentity_risk"
     )
-    body = {"entity": {"id": "55"}, "item": {"items": [{"item": {"id": "31"}, "custcol_line": "te-1"}]}}
+    lines = {"items": [{"item": {"id": "31"}, "custcol_line": "te-1"}]}
+    body = {"entity": {"id": "55"}, "tranDate": "2026-11-20", "item": lines}
     assert site.refused("POST", "/invoice", body)["o:errorPath"] == "custbody_saga"
     invoice = site.make("/invoice", {**body, "custbody_saga": "s1"})
     assert site.rows("SELECT id FROM transaction WHERE custbody_saga = 's1'") == [{"id": invoice}]
