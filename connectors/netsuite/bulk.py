@@ -7,8 +7,11 @@ job's Location, which is the answer we wanted.
 
 from __future__ import annotations
 
+import asyncio
+import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -85,15 +88,17 @@ class Bulk:
         state = JobState.model_validate(self._json(await self.client.job(ticket.id, what=what), what))
         if not state.completed:
             return None
-        known: dict[str, LineOutcome] = {}
-        for task_id in await self._tasks(ticket.id):
-            response = await self.client.job(
-                ticket.id, "task", task_id, "result", what=f"{what}, task {task_id}"
-            )
-            for outcome in read_result(response, writes):
-                known[outcome.key] = outcome
+        tasks = await self._tasks(ticket.id)
+        responses = await asyncio.gather(
+            *(self.client.job(ticket.id, "task", t, "result", what=f"{what}, task {t}") for t in tasks)
+        )
+        results = [result for response in responses for result in read_results(response)]
+        known = told(results, writes)
         missing = [write for write in writes if write.key not in known]
-        known.update(await self._look_up(missing))
+        landed = await self._look_up(missing)
+        lost = [write for write in missing if write.stamp not in landed]
+        known |= {w.key: LineOutcome(key=w.key, landed=landed[w.stamp]) for w in missing if w.stamp in landed}
+        known |= refused(results, lost)
         return [known[write.key] for write in writes]
 
     async def _tasks(self, job_id: str) -> list[str]:
@@ -101,24 +106,19 @@ class Bulk:
         body = self._json(await self.client.job(job_id, "task", what=what), what)
         return [task for item in body.get("items", []) if (task := _task_id(item)) is not None]
 
-    async def _look_up(self, writes: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
-        found: dict[str, LineOutcome] = {}
+    async def _look_up(self, writes: Sequence[VendorWrite]) -> dict[str, str]:
+        """Ids by stamp of the lines that are there. What SuiteQL does not show yet is asked of the record."""
         if not writes:
-            return found
+            return {}
         sql = queries.by_external_id(writes[0].record_type, [w.stamp for w in writes])
         rows = await self.client.rows(sql, what=f"Look up {len(writes)} lines of a batch")
         ids = {str(row.get("externalid")): str(row["id"]) for row in rows}
-        for write in writes:
-            # SuiteQL may lag: what it does not show is asked of the record itself.
-            landed = ids.get(write.stamp)
-            if landed is None:
-                record = await self.client.get(write.record_type, external_id=write.stamp)
-                landed = None if record is None else str(record["id"])
-            failure = (
-                None if landed else "the job ended without this line and no record carries its external id"
-            )
-            found[write.key] = LineOutcome(key=write.key, landed=landed, failure=failure)
-        return found
+        unseen = [write for write in writes if write.stamp not in ids]
+        records = await asyncio.gather(
+            *(self.client.get(write.record_type, external_id=write.stamp) for write in unseen)
+        )
+        found = zip(unseen, records, strict=True)
+        return ids | {write.stamp: str(record["id"]) for write, record in found if record is not None}
 
     def _json(self, response: httpx.Response, what: str) -> dict[str, Any]:
         try:
@@ -145,58 +145,99 @@ def _task_id(item: Any) -> str | None:
     return next((wire.location_id(link.get("href")) for link in links if link.get("rel") == "self"), None)
 
 
-def read_result(response: httpx.Response, writes: Sequence[VendorWrite]) -> Iterator[LineOutcome]:
-    """Outcomes told by a task's result: the direct call's answer, for a list one entry per record.
+@dataclass(frozen=True)
+class Result:
+    """What a job says of one line. NetSuite names the line rarely: a refusal carries no external id."""
 
-    Lines are recognised by external id (in the entry, its Location or its links). A result that names no
-    line counts only when the batch has a single one; anything else is left to the look-up.
-    """
-    by_stamp = {write.stamp: write for write in writes}
+    external_id: str | None = None
+    id: str | None = None
+    errors: tuple[VendorError, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The refusal in the vendor's words."""
+        return "; ".join(error.message for error in self.errors)
+
+
+def read_results(response: httpx.Response) -> list[Result]:
+    """A task's result: the direct call's answer, or for a list one entry per record."""
     try:
         body = decode(response)
     except ValueError:
         body = None
     entries = body.get("items") if isinstance(body, Mapping) else None
-    if not isinstance(entries, list):
-        entries = [{**(body if isinstance(body, Mapping) else {}), "status": response.status_code}]
-        entries[0].setdefault("location", response.headers.get("Location"))
-    for entry in entries:
-        if not isinstance(entry, Mapping):
-            continue
-        write = by_stamp.get(_external_id(entry) or "")
-        if write is None and len(writes) == 1 and len(entries) == 1:
-            write = writes[0]
-        if write is not None and (outcome := _outcome(write, entry)) is not None:
-            yield outcome
+    if isinstance(entries, list):
+        return [_result(entry, _status(entry)) for entry in entries if _is_object(entry)]
+    alone = {"location": response.headers.get("Location"), **(body if isinstance(body, Mapping) else {})}
+    return [_result(alone, response.status_code)]
 
 
-def _addresses(entry: Mapping[str, Any]) -> list[str]:
-    found = [entry.get(name) for name in ("location", "Location", "href")]
-    found += [link.get("href") for link in entry.get("links", []) if isinstance(link, Mapping)]
-    return [address for address in found if isinstance(address, str)]
+def _status(entry: Mapping[str, Any]) -> int:
+    text = str(entry.get("status") or "")
+    return int(text) if text.isdigit() else 0
 
 
-def _external_id(entry: Mapping[str, Any]) -> str | None:
-    direct = entry.get("externalId") or entry.get("externalid")
-    if direct:
-        return str(direct).removeprefix("eid:")
-    return next((x for address in _addresses(entry) if (x := wire.external_id_of(address))), None)
+def _is_object(entry: Any) -> bool:
+    return isinstance(entry, Mapping)
 
 
-def _outcome(write: VendorWrite, entry: Mapping[str, Any]) -> LineOutcome | None:
-    status = int(str(entry.get("status") or 0)) if str(entry.get("status") or 0).isdigit() else 0
-    told: list[VendorError] = (
-        errors.errors_of(entry.get("error") or entry.get("body") or entry, status)
-        if "o:errorDetails" in str(entry) or status >= 400
-        else []
+def _result(entry: Mapping[str, Any], status: int) -> Result:
+    addresses = [entry.get(name) for name in ("location", "Location", "href")]
+    addresses += [link.get("href") for link in entry.get("links", []) if isinstance(link, Mapping)]
+    segments = [wire.location_id(a) for a in addresses if isinstance(a, str)]
+    external = [s.removeprefix("eid:") for s in segments if s is not None and s.startswith("eid:")]
+    internal = [s for s in segments if s is not None and not s.startswith("eid:")]
+    refused_ = status >= 400 or "o:errorDetails" in entry
+    problems = errors.errors_of(dict(entry), status) or [VendorError(status, None, f"status {status}")]
+    return Result(
+        external_id=str(entry.get("externalId") or next(iter(external), "")) or None,
+        id=str(entry.get("id") or next(iter(internal), "")) or None,
+        errors=tuple(problems) if refused_ else (),
     )
-    if told:
-        words = "; ".join(error.message for error in told if error.message) or f"status {status}"
-        return LineOutcome(key=write.key, failure=words, vendor_code=told[0].code)
-    if status >= 400:
-        return LineOutcome(key=write.key, failure=f"status {status}")
-    id_ = entry.get("id")
-    if id_ is None:
-        ids = [wire.location_id(address) for address in _addresses(entry)]
-        id_ = next((i for i in ids if i and not i.startswith("eid:")), None)
-    return None if id_ is None else LineOutcome(key=write.key, landed=str(id_))
+
+
+def told(results: Sequence[Result], writes: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
+    """Outcomes of lines that results name; position counts for nothing, only a batch of one needs no name."""
+    by_stamp = {write.stamp: write for write in writes}
+    known: dict[str, LineOutcome] = {}
+    for result in results:
+        alone = len(writes) == len(results) == 1 and result.external_id is None
+        write = writes[0] if alone else by_stamp.get(result.external_id or "")
+        if write is None:
+            continue
+        if result.errors:
+            known[write.key] = _refusal(write, result)
+        elif result.id is not None:
+            known[write.key] = LineOutcome(key=write.key, landed=result.id)
+    return known
+
+
+def refused(results: Sequence[Result], lost: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
+    """Reasons for lines that did not land. A refusal is laid at a line's door only where the field it
+    names holds, in that line, the value it quotes, or where all refusals say the same; else all are told.
+    """
+    nameless = {result.words: result for result in results if result.errors and result.external_id is None}
+    known: dict[str, LineOutcome] = {}
+    for write in lost:
+        fitting = [result for result in nameless.values() if _quotes(result, write)]
+        candidates = fitting or list(nameless.values())
+        if len(candidates) == 1:
+            known[write.key] = _refusal(write, candidates[0])
+        else:
+            reasons = " | ".join(result.words for result in candidates)
+            words = f"refused, one of: {reasons}" if reasons else "not there, and the job tells no reason"
+            known[write.key] = LineOutcome(key=write.key, failure=words)
+    return known
+
+
+def _quotes(result: Result, write: VendorWrite) -> bool:
+    for error in result.errors:
+        value = (write.body or {}).get(error.field or "")
+        text = wire.ref_id(value) or ""
+        if text and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", error.message):
+            return True
+    return False
+
+
+def _refusal(write: VendorWrite, result: Result) -> LineOutcome:
+    return LineOutcome(key=write.key, failure=result.words, vendor_code=result.errors[0].code)

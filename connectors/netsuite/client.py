@@ -255,7 +255,8 @@ class NetSuiteClient:
         """A job, its task list, a task or a task's result (whatever its status: it is the line's answer)."""
         path = "/".join((ASYNC, *(escape(part) for part in (job_id, *parts))))
         result = bool(parts) and parts[-1] == "result"
-        accept = tuple(s for s in range(400, 500) if s not in (401, 408, 429)) if result else ()
+        # A line's own 500 is its result, not a failure to read it: it would be read again for ever.
+        accept = tuple(s for s in range(400, 501) if s not in (401, 408, 429)) if result else ()
         return await self.call("GET", path, what=what, write=False, accept=accept)
 
     def _object(self, response: httpx.Response, what: str) -> dict[str, Any]:

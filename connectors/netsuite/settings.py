@@ -74,7 +74,7 @@ class RevenueRule(_Part):
 
 
 class OrderStatus(_Part):
-    """Ids of ``salesOrder.orderStatus``. A and B are the sheet's; C (cancelled), H (closed): assumption."""
+    """Ids of ``salesOrder.orderStatus``. A and B are documented; C (cancelled), H (closed): assumption."""
 
     pending_approval: str = "A"
     pending_fulfillment: str = "B"

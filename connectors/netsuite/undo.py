@@ -1,4 +1,4 @@
-"""Undo of landed writes: the fact sheet's compensation table, as data and three moves (rule 16).
+"""Undo of landed writes (rule 16).
 
 Deleted while NetSuite allows it; else inactivated (or closed) and marked with the saga's id. NetSuite
 itself refuses to delete what is referred to, which is the only trustworthy test of *untouched*.

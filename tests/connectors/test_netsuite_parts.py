@@ -31,7 +31,7 @@ from canonical.failures import (
 from canonical.writes import VendorWrite
 from connectors.netsuite import errors
 from connectors.netsuite.auth import TOKEN_PATH, TbaAuth
-from connectors.netsuite.bulk import read_result
+from connectors.netsuite.bulk import read_results, refused, told
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.connector import NetSuiteConnector
 from connectors.netsuite.plans import Planner
@@ -313,25 +313,38 @@ def two_writes() -> list[VendorWrite]:
 
 def test_results_are_matched_by_external_id_never_by_position() -> None:
     first, second = two_writes()
+    address = f"{BASE}/services/rest/record/v1/customer"
     items = [
-        {"status": 204, "location": f"{BASE}/services/rest/record/v1/customer/eid:{second.stamp}"},
-        {"externalId": first.stamp, **body(400, "USER_ERROR", "Invalid terms.", "terms"), "status": 400},
+        {"status": 204, "location": f"{address}/eid:{second.stamp}", "links": [{"href": f"{address}/7"}]},
+        {"externalId": first.stamp, **body(400, "USER_ERROR", "Invalid terms.", "terms")},
     ]
-    (failed,) = list(read_result(httpx.Response(200, json={"items": items}), [first, second]))
-    # The accepted line shows no internal id: it is left to the look-up.
-    assert (failed.key, failed.vendor_code, failed.failure) == (first.key, "USER_ERROR", "Invalid terms.")
-    named = [{"id": 7, "externalId": second.stamp}]
-    (landed,) = list(read_result(httpx.Response(200, json={"items": named}), [first, second]))
-    assert (landed.key, landed.landed) == (second.key, "7")
+    known = told(read_results(httpx.Response(200, json={"items": items})), [first, second])
+    assert known[second.key].landed == "7"
+    assert (known[first.key].failure, known[first.key].vendor_code) == ("Invalid terms.", "USER_ERROR")
 
 
 def test_a_result_that_names_no_line_counts_only_for_a_single_one() -> None:
     first, second = two_writes()
     answer = httpx.Response(204, headers={"Location": f"{BASE}/services/rest/record/v1/customer/647"})
-    assert [o.landed for o in read_result(answer, [first])] == ["647"]
-    assert list(read_result(answer, [first, second])) == []
-    refused = httpx.Response(400, json=body(400, "USER_ERROR", "No."))
-    assert [o.failure for o in read_result(refused, [first])] == ["No."]
+    assert told(read_results(answer), [first])[first.key].landed == "647"
+    assert told(read_results(answer), [first, second]) == {}
+    no = httpx.Response(400, json=body(400, "USER_ERROR", "No."))
+    assert told(read_results(no), [first])[first.key].failure == "No."
+
+
+def test_a_nameless_refusal_is_laid_at_the_line_that_it_quotes() -> None:
+    first, second = two_writes()
+    first = first.model_copy(update={"body": {**first.body, "terms": {"id": "9"}}})
+    terms = body(400, "INVALID_CONTENT", "Invalid reference value 9 for field 'terms'.", "terms")
+    other = body(400, "USER_ERROR", "Something else.")
+    results = [r for b in (terms, other) for r in read_results(httpx.Response(400, json=b))]
+    known = refused(results, [first, second])
+    assert known[first.key].failure == "Invalid reference value 9 for field 'terms'."
+    words = str(known[second.key].failure)
+    assert words.startswith("refused, one of: ")
+    assert "Something else." in words
+    assert refused(results[1:], [first, second])[second.key].failure == "Something else."
+    assert "no reason" in str(refused([], [first])[first.key].failure)
 
 
 async def test_check_never_raises(http: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
