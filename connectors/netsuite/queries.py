@@ -113,8 +113,10 @@ def relationships(customers: Sequence[str]) -> str:
 SUBSIDIARIES = "SELECT id, name, currency, isinactive FROM subsidiary ORDER BY id"
 CURRENCIES = "SELECT id, symbol, isinactive FROM currency ORDER BY id"
 TERMS = "SELECT id, name, isinactive FROM term ORDER BY id"
+# Plain date columns come in the account's own format.
 PERIODS = (
-    "SELECT id, periodname, startdate, enddate, closed, arlocked, alllocked, isyear, isquarter "
+    "SELECT id, periodname, TO_CHAR(startdate, 'YYYY-MM-DD') AS startdate, "
+    "TO_CHAR(enddate, 'YYYY-MM-DD') AS enddate, closed, arlocked, alllocked, isyear, isquarter "
     "FROM accountingperiod ORDER BY id"
 )
 

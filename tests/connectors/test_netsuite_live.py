@@ -93,6 +93,18 @@ async def test_one_client_by_id(subject: Subject) -> None:
     assert await subject.connector.read_client("1 OR 1=1") is None
 
 
+async def test_formats_and_hosts_of_the_account_do_not_matter(subject: Subject) -> None:
+    subject.configure(
+        suiteql_date_format="%d.%m.%Y",
+        suiteql_timestamp_format="%m/%d/%Y %I:%M %p",
+        location_host="1234567_SB1.SUITETALK.API.NETSUITE.COM",
+    )
+    reference = await subject.connector.read_reference(items=[])
+    assert reference.closed_through["DE01"] == date(2026, 10, 31)
+    landed = await subject.connector.send(subject.create("Acme GmbH"))
+    assert await subject.connector.read_client(landed.id) is not None
+
+
 # --- clients ----------------------------------------------------------------------------------------------
 
 
