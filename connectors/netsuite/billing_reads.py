@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from canonical.billing import Invoice, TaxLine
 from canonical.causes import Cause, Queue
-from canonical.failures import Refused
+from canonical.failures import Defect, Refused
 from canonical.money import AmountRole, Money
 from canonical.operations import ChangePage
 from canonical.refs import RecordRef
@@ -53,7 +53,12 @@ class BillingReads:
         Between polls the configured overlap is read again, so the same change may come twice: a change is
         a hint to read the record, never an order.
         """
-        position = events.Cursor.decode(cursor) if cursor else events.Cursor.starting(BEGINNING, self.zone)
+        try:
+            position = (
+                events.Cursor.decode(cursor) if cursor else events.Cursor.starting(BEGINNING, self.zone)
+            )
+        except ValueError as error:
+            raise Defect(str(error), system=self.client.system) from error
         overlap = timedelta(minutes=self.settings.cursor_overlap_minutes)
         at, after_id = position.lower_bound(self.zone, overlap)
         sql = queries.transactions_since(tuple(events.RECORD_TYPES), at, after_id)

@@ -178,6 +178,8 @@ async def test_charge_invoice_credit_and_feedback(
     page = await subject.connector.changed_transactions_since(None)
     assert [(change.ref.type, change.ref.id) for change in page.changes] == [("invoice", id_)]
     assert page.changes[0].modified_at == read.modified_at  # zones agree
+    with pytest.raises(Defect):
+        await subject.connector.changed_transactions_since("not a cursor")
 
     credit = subject.connector.plan_credit_memo(
         after, CreditRequest("G1.c1", invoice=id_, on=date(2026, 12, 2), reason="Wrong rate")
