@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from temporalio import activity
 
 from activities.contracts import (
@@ -14,10 +16,13 @@ from activities.contracts import (
 )
 from activities.failures import guarded
 from activities.systems import Systems
+from canonical.failures import Refused, Unauthorised
 from canonical.names import case_id
 from canonical.operations import Notice
 from canonical.saga import CaseState, ExceptionCase
 from ledger.store import Ledger
+
+log = logging.getLogger("trueup.books")
 
 
 class LedgerActivitiesOver(LedgerActivities):
@@ -72,7 +77,11 @@ class LedgerActivitiesOver(LedgerActivities):
             facts={"Saga": saga.saga_id, "Step": command.step, "Owner": owner},
         )
         for notifier in self.systems.notifiers("operations"):
-            await notifier.notify(notice)
+            try:
+                await notifier.notify(notice)
+            except (Refused, Unauthorised) as error:
+                # A channel that is set up wrongly must not hold up the saga; the case shows its age anyway.
+                log.warning("escalation not delivered by %s: %s", notifier.system, error)
 
     @activity.defn(name="ledger.record_decision")
     @guarded

@@ -26,6 +26,6 @@ class CrmActivitiesOver(Writing, CrmActivities):
     async def write_back(self, command: WriteBack) -> StepOutcome:
         """Codes, links and status to the deal."""
         crm = await self.systems.crm(command.system, self.digest(command.saga, command.system))
-        context = await self.context(command.saga, command.step, phase=Phase.AFTER_APPROVAL)
+        context = self.context(command.saga, command.step, phase=Phase.AFTER_APPROVAL)
         writes = crm.plan_write_back(context, command.outcome)
         return await self.perform(crm, writes, command.saga, command.values)

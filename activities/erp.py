@@ -20,7 +20,7 @@ from activities.effects import Performed
 from activities.failures import guarded
 from activities.writing import Writing, attempt_id, outcome_of, planned
 from canonical.names import shared_key, step_key
-from canonical.operations import ClientSetup, ErpClient, client_symbol
+from canonical.operations import ClientSetup, ErpClient, WriteContext, client_symbol
 from canonical.writes import VendorWrite
 from connectors.ports import ErpPort
 from ledger.rows import EffectState
@@ -58,7 +58,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
         erp = await self._erp(command.saga.mapping, command.system)
         placements = {placement.client.key: placement for placement in command.placements}
         shared = {key: shared_key(command.system, ENSURE_CLIENT, key) for key in placements}
-        context = await self.context(command.saga, command.step, shared=shared.values())
+        context = self.context(command.saga, command.step)
         total = Performed()
         writes: list[VendorWrite] = []
         for placement in command.placements:
@@ -68,7 +68,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
             if existing is not None:
                 total.values[f"{client_symbol(key)}.id"] = existing.ref.id
                 total.records.append(existing.ref)
-            plan = erp.plan_clients(context, [setup])
+            plan = await self._plan(erp, context, setup)
             if command.saga.plan:
                 writes += plan
                 continue
@@ -78,9 +78,12 @@ class ErpActivitiesOver(Writing, ErpActivities):
             if existing is None and not all(done.made.values()):
                 # Another saga made this client meanwhile, perhaps under other entities: extend it.
                 now = await erp.read_client(total.values[f"{client_symbol(key)}.id"])
-                again = erp.plan_clients(context, [_setup(placement, now, known=set(placements))])
+                again = await self._plan(erp, context, _setup(placement, now, known=set(placements)))
                 await self._send(erp, again, command, total)
         return planned(writes, total.values) if command.saga.plan else outcome_of(total)
+
+    async def _plan(self, erp: ErpPort, context: WriteContext, setup: ClientSetup) -> list[VendorWrite]:
+        return await self.shared_plan(context, lambda keys: erp.plan_clients(keys, [setup]))
 
     async def _send(
         self, erp: ErpPort, plan: list[VendorWrite], command: EnsureClients, total: Performed
@@ -108,7 +111,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
     async def set_up_contract_and_project(self, command: SetUpContract) -> StepOutcome:
         """Contract, project, schedule and revenue settings, in the ERP's own order."""
         erp = await self._erp(command.saga.mapping, command.system)
-        context = await self.context(command.saga, command.step)
+        context = self.context(command.saga, command.step)
         writes = erp.plan_contract_and_project(context, command.setup)
         return await self.perform(erp, writes, command.saga, command.values)
 
@@ -125,7 +128,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
     async def activate_contract(self, command: ActivateContract) -> StepOutcome:
         """Approve the contract and open its project."""
         erp = await self._erp(command.saga.mapping, command.system)
-        context = await self.context(command.saga, command.step)
+        context = self.context(command.saga, command.step)
         writes = erp.plan_activation(context, command.contract)
         return await self.perform(erp, writes, command.saga, command.values)
 

@@ -18,7 +18,6 @@ from activities.failures import guarded
 from activities.writing import Writing
 from canonical.causes import Cause, Queue
 from canonical.failures import Refused
-from canonical.names import shared_key
 from canonical.operations import PsaReference, TemplateProgress, delivery_symbol
 from canonical.refs import RecordRef
 from connectors.ports import PsaPort
@@ -42,16 +41,16 @@ class PsaActivitiesOver(Writing, PsaActivities):
     async def open_project(self, command: OpenDelivery) -> StepOutcome:
         """The client's group and the project with its template."""
         psa = await self._psa(command.saga.mapping, command.system)
-        group = shared_key(command.system, "ensure_group", command.setup.project.client_key)
-        context = await self.context(command.saga, command.step, shared=[group])
-        return await self.perform(psa, psa.plan_project(context, command.setup), command.saga, command.values)
+        context = self.context(command.saga, command.step)
+        writes = await self.shared_plan(context, lambda keys: psa.plan_project(keys, command.setup))
+        return await self.perform(psa, writes, command.saga, command.values)
 
     @activity.defn(name="psa.complete_structure")
     @guarded
     async def complete_structure(self, command: OpenDelivery) -> StepOutcome:
         """Wait until the template has been applied, then add what it does not bring (rule 20)."""
         psa = await self._psa(command.saga.mapping, command.system)
-        context = await self.context(command.saga, command.step)
+        context = self.context(command.saga, command.step)
         writes = psa.plan_structure(context, command.setup)
         if command.saga.plan:
             return await self.perform(psa, writes, command.saga, command.values)
@@ -99,7 +98,7 @@ class PsaActivitiesOver(Writing, PsaActivities):
     async def activate_project(self, command: OpenDelivery) -> StepOutcome:
         """Open the project for work."""
         psa = await self._psa(command.saga.mapping, command.system)
-        context = await self.context(command.saga, command.step)
+        context = self.context(command.saga, command.step)
         return await self.perform(
             psa, psa.plan_activation(context, command.setup), command.saga, command.values
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from temporalio import activity
 
@@ -27,19 +27,26 @@ class Writing:
         """The field mapping pinned on this run for ``system``."""
         return saga.mapping.get(system, "")
 
-    async def context(
-        self, saga: SagaRef, step: str, *, phase: Phase = Phase.BEFORE_APPROVAL, shared: Iterable[str] = ()
-    ) -> WriteContext:
-        """What planned writes build their keys from; ``shared`` names records that sagas share."""
-        generations = {key: await self.effects.ledger.shared_generation(key) for key in shared}
+    def context(self, saga: SagaRef, step: str, *, phase: Phase = Phase.BEFORE_APPROVAL) -> WriteContext:
+        """What planned writes build their keys from."""
         return WriteContext(
-            saga_id=saga.saga_id,
-            generation=saga.generation,
-            step=step,
-            region=saga.region,
-            phase=phase,
-            shared_generations=generations,
+            saga_id=saga.saga_id, generation=saga.generation, step=step, region=saga.region, phase=phase
         )
+
+    async def shared_plan(
+        self, context: WriteContext, plan: Callable[[WriteContext], list[VendorWrite]]
+    ) -> list[VendorWrite]:
+        """A plan that touches records which sagas share, under the generation whose keys are open.
+
+        Which records these are only the plan itself knows; where one was undone before, it is planned
+        again with the next generation.
+        """
+        writes = plan(context)
+        shared = {write.shared for write in writes if write.shared is not None}
+        generations = {key: await self.effects.ledger.shared_generation(key) for key in sorted(shared)}
+        if all(generation == 1 for generation in generations.values()):
+            return writes
+        return plan(context.model_copy(update={"shared_generations": generations}))
 
     async def perform(
         self, port: Writer, writes: Sequence[VendorWrite], saga: SagaRef, values: Mapping[str, str]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli.local import deals, vendors
+from runtime.lifecycle import exit_now, stop_on_signals
 from simulators import kantata, netsuite, salesforce
 from simulators.kit import Running, serve
 
@@ -82,3 +85,29 @@ def _signing_key(file: Path) -> str:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return public.decode()
+
+
+def simulators(
+    folder: Annotated[Path, typer.Option(help="Keys and the HR export go here.")] = Path(
+        ".trueup/simulators"
+    ),
+    first_port: Annotated[
+        int, typer.Option(help="Salesforce; NetSuite and Kantata take the next two.")
+    ] = 8701,
+) -> None:
+    """Serve the simulated vendors alone until Ctrl-C."""
+    try:
+        vendors_running = start(folder, (first_port, first_port + 1, first_port + 2))
+    except OSError as problem:
+        print(f"Port {first_port} or one of the next two is taken: {problem}. Choose another --first-port.")
+        exit_now(2)
+    for running in vendors_running:
+        print(f"{running.simulator.name}: {running.base_url} (control API under /_sim/)", flush=True)
+    asyncio.run(_until_stopped())
+    vendors_running.stop()
+    exit_now(0)
+
+
+async def _until_stopped() -> None:
+    async with stop_on_signals() as stop:
+        await stop.wait()

@@ -261,9 +261,9 @@ vendor = "smtp"
 roles = ["notification"]
 host = "127.0.0.1"
 port = {port}
+tls = "none"
 sender = "trueup@northgate.example"
-security = "none"
-[systems.mail.recipients]
+[systems.mail.channels]
 pmo = ["pmo@northgate.example"]
 operations = ["integration@northgate.example"]
 """

@@ -35,7 +35,12 @@ SALESFORCE_SCHEMA: Seed = {
         {"name": "SOW_Signed_On__c", "type": "date"},
         {"name": "Project_Manager_Email__c", "type": "email", "length": 80},
         {"name": "Project_Link__c", "type": "url", "length": 255},
-        {"name": "Bill_To__c", "type": "reference", "referenceTo": ["Account"], "relationshipName": "Bill_To__r"},
+        {
+            "name": "Bill_To__c",
+            "type": "reference",
+            "referenceTo": ["Account"],
+            "relationshipName": "Bill_To__r",
+        },
     ],
     "OpportunityLineItem": [
         *(

@@ -40,6 +40,14 @@ class Building:
         await self.set_up_clients(plan)
         creation: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         await self.saga.together(*(self.set_up_contract(plan, setup, creation) for setup in plan.contracts))
+        self.saga.state.codes = self.codes(plan)
+
+    def codes(self, plan: EngagementPlan) -> dict[str, str]:
+        """Project code by contract, the lead contract's first: it is the engagement's code (rule 3)."""
+        lead = plan.engagement.lead_contract_key if plan.engagement else ""
+        keys = sorted((setup.contract.key for setup in plan.contracts), key=lambda key: key != lead)
+        codes = {key: self.saga.values.get(f"{project_symbol(key)}.code") for key in keys}
+        return {key: code for key, code in codes.items() if code}
 
     async def set_up_clients(self, plan: EngagementPlan) -> None:
         """Clients with their hierarchy, in every ERP of the engagement at once."""
@@ -84,9 +92,7 @@ class Building:
             system=contract.erp,
         )
         self.saga.keep(outcome)
-        code = self.saga.values.get(f"{project_symbol(contract.key)}.code")
-        if code:
-            self.saga.state.codes[contract.key] = code
+        self.saga.state.codes = self.codes(plan)
         for delivery in plan.deliveries:
             if delivery.project.contract_key == contract.key:
                 await self.open_delivery_project(plan, delivery, creation)

@@ -190,9 +190,13 @@ class Closing:
         assert plan.deal is not None
         lead = project_symbol(plan.engagement.lead_contract_key)
         parts: list[Any] = []
-        for setup in plan.contracts:
+        contracts = sorted(
+            (setup.contract.key for setup in plan.contracts),
+            key=lambda key: key != plan.engagement.lead_contract_key if plan.engagement else False,
+        )
+        for contract in contracts:
             parts += [", "] if parts else []
-            parts.append(symbol(project_symbol(setup.contract.key), "code"))
+            parts.append(symbol(project_symbol(contract), "code"))
         step = f"write-back.{self.start.system}"
         outcome = await self.saga.step(
             step,
