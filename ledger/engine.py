@@ -9,7 +9,9 @@ PostgreSQL: read committed, with advisory locks per business key (``Core.lock``)
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -30,6 +32,9 @@ STATEMENT_SECONDS = 30
 POOL_SIZE = 10
 POOL_OVERFLOW = 10
 """Connections of one process: at most their sum."""
+
+_WAL_TRIES = 200
+_WAL_PAUSE_SECONDS = 0.02
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -126,12 +131,20 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout={BUSY_SECONDS * 1000}",
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         "secure_delete=ON",  # an erased person's key must not linger in free pages
     ):
         cursor.execute(f"PRAGMA {pragma}")
+    for last in [False] * _WAL_TRIES + [True]:
+        # Does nothing once the file is in this mode. The first change ignores the busy timeout.
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except OperationalError:
+            if last:
+                raise
+            connection.run_async(lambda _: asyncio.sleep(_WAL_PAUSE_SECONDS))
     cursor.close()
 
 

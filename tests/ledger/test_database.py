@@ -53,7 +53,7 @@ async def test_migrations_make_exactly_the_declared_schema(empty_url: str) -> No
 
 
 async def test_several_processes_may_migrate_at_once(empty_url: str) -> None:
-    assert set(await asyncio.gather(*(migrate(empty_url) for _ in range(4)))) == {head()}
+    assert set(await asyncio.gather(*(migrate(empty_url) for _ in range(8)))) == {head()}
 
 
 async def test_migration_by_environment(empty_url: str) -> None:

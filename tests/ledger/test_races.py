@@ -86,6 +86,31 @@ async def test_a_hold_and_the_last_release_never_both_win(pair: tuple[Ledger, Le
     await pair[1].close()
 
 
+async def test_a_release_waits_for_a_hold_that_is_being_made(pair: tuple[Ledger, Ledger]) -> None:
+    await land(pair[0], client(SAGA))
+    async with pair[1].transaction():
+        assert (await claim(pair[1], client(OTHER), "b", saga=OTHER)).state is ClaimState.DONE
+        release = asyncio.create_task(pair[0].release_hold(CLIENT, SAGA))
+        await asyncio.sleep(0.2)
+        assert not release.done()
+    assert not (await release).last
+    await pair[1].close()
+
+
+async def test_a_hold_waits_for_a_release_that_is_being_made(pair: tuple[Ledger, Ledger]) -> None:
+    await land(pair[0], client(SAGA))
+    async with pair[1].transaction():
+        assert (await pair[1].release_hold(CLIENT, SAGA)).last
+        latch = asyncio.create_task(claim(pair[0], client(OTHER), "b", saga=OTHER))
+        holding = asyncio.create_task(pair[0].hold(CLIENT, OTHER, "s|g1|x"))
+        await asyncio.sleep(0.2)
+        assert not latch.done()
+        assert not holding.done()
+    assert (await latch).state is ClaimState.BUSY
+    assert not await holding
+    await pair[1].close()
+
+
 async def test_a_claim_and_a_tombstone_never_miss_each_other(pair: tuple[Ledger, Ledger]) -> None:
     for n in range(ROUNDS):
         write = project(f"deal{n}.UK.GBP", step_key=f"{SAGA}|g1|step{n}")
