@@ -1,0 +1,1 @@
+"""The ``trueup`` command: what operators, finance, the PMO and auditors type."""
