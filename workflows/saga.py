@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
@@ -72,10 +73,10 @@ class Saga(Unwinding):
                 self._set_status(SagaStatus.PLANNED if self.start.plan else SagaStatus.COMPLETE)
             except SagaStop as stop:
                 self.state.original = stop.failure
-                if stop.status is SagaStatus.FAILED or not self.state.undo:
-                    self._set_status(stop.status)
-                else:
+                if self.state.undo:
                     self.state.unwinding = True
+                else:
+                    self._set_status(stop.status)
         if self.state.unwinding:
             await self._shielded(self._unwind())
             self._set_status(SagaStatus.UNDONE)
@@ -119,7 +120,7 @@ class Saga(Unwinding):
                 if failure.kind.passes_by_itself:
                     await self._wait(record, failure)
                     continue
-                if failure.cause in FATAL or self.start.plan:
+                if self.start.plan or (failure.cause in FATAL and not self.state.undo):
                     raise self._abort(SagaStop(SagaStatus.FAILED, failure))
                 self._park(record, failure)
             repair = await self._await_repair(record)
@@ -372,7 +373,9 @@ class Saga(Unwinding):
             return False
         if self._repairs or self._decisions or self.state.stuck() is None:
             return False
-        return self._renew or workflow.info().is_continue_as_new_suggested()
+        info = workflow.info()
+        old = workflow.now() - info.start_time >= timedelta(seconds=self.start.timings.renew_after)
+        return self._renew or old or info.is_continue_as_new_suggested()
 
     async def _continue_as_new(self, task: asyncio.Task[None]) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)

@@ -22,6 +22,7 @@ namespace = "{namespace}"
 
 [ledger]
 url = "{ledger}"
+personal_key_file = "{folder}/personal.key"
 
 [worker]
 graceful_shutdown_seconds = 10
@@ -276,6 +277,7 @@ def render(places: Places, user: str) -> str:
         temporal=places.temporal,
         namespace=places.namespace,
         ui_url=f'ui_url = "{places.ui_url}"' if places.ui_url else "",
+        folder=places.folder,
         ledger=places.ledger or f"sqlite:///{places.folder}/ledger.db",
         retry=places.retry,
         lag=places.lag_seconds,

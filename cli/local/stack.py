@@ -20,6 +20,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from canonical.failures import ConfigurationError
 from cli import simulators
 from cli.local.config import SECRETS, Places, render
+from ledger.personal import AesGcmSealer
 from runtime.devserver import DevServer, free_ports
 from runtime.settings import Settings, load
 
@@ -133,6 +134,7 @@ class Stack:
             (smtp_port,) = free_ports(1)
             self._smtp = Controller(self.mailbox, hostname="127.0.0.1", port=smtp_port)
             self._smtp.start()
+        AesGcmSealer.from_file(self.folder / "personal.key", create=True)
         self.config = self.folder / "trueup.toml"
         places = Places(
             temporal=self.server.address,

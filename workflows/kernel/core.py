@@ -150,25 +150,27 @@ class Core:
         return SagaStatus.RUNNING
 
     def _stop_wanted(self) -> bool:
-        return self._stop is not None or (
-            self.state.cancelled and not self.state.pivot_passed and not self.state.unwinding
-        )
+        """Whether the business is to stop here. While unwinding there is no business left to stop."""
+        if self.state.unwinding:
+            return False
+        return self._stop is not None or (self.state.cancelled and not self.state.pivot_passed)
 
     def _check_stop(self) -> None:
+        if not self._stop_wanted():
+            return
         if self._stop is not None:
             raise self._stop
-        if self._stop_wanted():
-            raise self._abort(
-                SagaStop(
-                    SagaStatus.UNDONE,
-                    Failure(
-                        kind=FailureKind.REPAIR,
-                        cause=Cause.CANCELLED,
-                        message=f"Cancelled: {workflow.cancellation_reason() or 'no reason given'}.",
-                        queue=Queue.SALES,
-                    ),
-                )
+        raise self._abort(
+            SagaStop(
+                SagaStatus.UNDONE,
+                Failure(
+                    kind=FailureKind.REPAIR,
+                    cause=Cause.CANCELLED,
+                    message=f"Cancelled: {workflow.cancellation_reason() or 'no reason given'}.",
+                    queue=Queue.SALES,
+                ),
             )
+        )
 
     def _abort(self, stop: SagaStop) -> SagaStop:
         """Make every branch stop at its next boundary; the first reason stays the reason."""
