@@ -20,6 +20,7 @@ from canonical.names import WORKFLOW_QUEUE, SagaName, saga_id
 from canonical.saga import Actor, SagaStatus, SagaView
 from runtime.search_attributes import BUSINESS_KEY, REGION, SAGA_STATUS
 from runtime.settings import Settings
+from wiring.vendors import VENDORS
 from workflows.opportunity_to_project import OpportunityToProject
 
 
@@ -39,6 +40,9 @@ def start_input(
     Raises:
         ValueError: the record's id cannot be part of a saga id.
     """
+    section = settings.systems.get(system)
+    vendor = VENDORS.get(section.vendor) if section else None
+    record_id = vendor.spelled(record_id) if vendor else record_id
     name = saga_id(SagaName.OPPORTUNITY_TO_PROJECT, settings.about.region, system, record_id, plan=plan)
     return StartSaga(
         saga_id=name,

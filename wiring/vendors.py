@@ -22,6 +22,16 @@ class Vendor:
     package: str
     settings: str
     connector: str
+    record_id: str | None = None
+    """``module:function`` that turns any spelling of a record's id into the one we keep."""
+
+    def spelled(self, record_id: str) -> str:
+        """The one spelling of a record's id: two spellings of one deal would be two sagas."""
+        if self.record_id is None:
+            return record_id
+        module, _, function = self.record_id.partition(":")
+        known: str | None = getattr(import_module(f"{self.package}.{module}"), function)(record_id)
+        return known or record_id
 
     def load(self) -> tuple[type[BaseModel], Callable[[str, Any], ConnectedSystem]]:
         """(settings class, connector factory)."""
@@ -30,7 +40,9 @@ class Vendor:
 
 
 VENDORS: dict[str, Vendor] = {
-    "salesforce": Vendor("connectors.salesforce", "SalesforceSettings", "SalesforceConnector"),
+    "salesforce": Vendor(
+        "connectors.salesforce", "SalesforceSettings", "SalesforceConnector", record_id="ids:record_id"
+    ),
     "netsuite": Vendor("connectors.netsuite", "NetSuiteSettings", "NetSuiteConnector"),
     "kantata": Vendor("connectors.kantata", "KantataSettings", "KantataConnector"),
     "hr_file": Vendor("connectors.hr_file", "HrFileSettings", "HrFileConnector"),

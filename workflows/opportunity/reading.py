@@ -88,6 +88,8 @@ class Reading:
                     remedy="Check the id; 15- and 18-character forms are both accepted.",
                 ),
             )
+        if deal.ref.id != self.start.record_id:
+            raise self.saga.stop(SagaStatus.FAILED, _other_spelling(deal, self.start.record_id))
         return deal
 
     async def route(self, deal: Opportunity) -> Routing:
@@ -218,6 +220,18 @@ def _findings_failure(plan: EngagementPlan, deal: Opportunity) -> Failure:
         remedy=first.remedy,
         findings=plan.findings,
         at_stake=deal.amount,
+    )
+
+
+def _other_spelling(deal: Opportunity, given: str) -> Failure:
+    """One deal is one saga: a start under another spelling of its id must not become a second one."""
+    return Failure(
+        kind=FailureKind.REPAIR,
+        cause=Cause.BAD_INPUT,
+        message=f"{given} is another spelling of deal {deal.ref.id}.",
+        queue=Queue.SALES,
+        record=deal.ref,
+        remedy=f"Start {deal.ref.id} instead.",
     )
 
 
