@@ -80,7 +80,10 @@ class ErpActivitiesOver(Writing, ErpActivities):
                 now = await erp.read_client(total.values[f"{client_symbol(key)}.id"])
                 again = await self._plan(erp, context, _setup(placement, now, known=set(placements)))
                 await self._send(erp, again, command, total)
-        return planned(writes, total.values) if command.saga.plan else outcome_of(total)
+        if command.saga.plan:
+            # A client that exists has an id already: later steps' plans show it.
+            return planned(writes, total.values).model_copy(update={"values": total.values})
+        return outcome_of(total)
 
     async def _plan(self, erp: ErpPort, context: WriteContext, setup: ClientSetup) -> list[VendorWrite]:
         return await self.shared_plan(context, lambda keys: erp.plan_clients(keys, [setup]))

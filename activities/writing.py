@@ -10,6 +10,7 @@ from activities.contracts import SagaRef, StepOutcome
 from activities.effects import Effects, Performed
 from activities.systems import Systems
 from canonical.authority import Phase
+from canonical.names import PLAN_PREFIX
 from canonical.operations import WriteContext
 from canonical.refs import SystemRole
 from canonical.writes import VendorWrite, show_write
@@ -30,7 +31,12 @@ class Writing:
     def context(self, saga: SagaRef, step: str, *, phase: Phase = Phase.BEFORE_APPROVAL) -> WriteContext:
         """What planned writes build their keys from."""
         return WriteContext(
-            saga_id=saga.saga_id, generation=saga.generation, step=step, region=saga.region, phase=phase
+            # A plan shows what the saga itself would write, and the saga marks records with its own id.
+            saga_id=saga.saga_id.removeprefix(PLAN_PREFIX),
+            generation=saga.generation,
+            step=step,
+            region=saga.region,
+            phase=phase,
         )
 
     async def shared_plan(
