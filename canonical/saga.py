@@ -158,6 +158,8 @@ class StepView(Canonical):
     gate: GateRequest | None = None
     attempts: int = 0
     note: str | None = None
+    can_skip: bool = True
+    """False for findings: they are corrected, not skipped."""
 
 
 class SagaView(Canonical):

@@ -39,7 +39,8 @@ def commands(view: SagaView, step: StepView) -> list[str]:
     if step.state is StepState.UNDO_BLOCKED:
         return [*lines, f'{base} --skip --reason "handled by hand: ..."']
     lines.append(f"{base} --amend FILE.json   # retry with amended input")
-    lines.append(f'{base} --skip --result FILE.json --reason "..."')
+    if step.can_skip:
+        lines.append(f'{base} --skip --result FILE.json --reason "..."')
     if not view.pivot_passed:
         lines.append(f'{base} --undo-all --reason "..."')
     return lines

@@ -190,6 +190,7 @@ class Saga(Unwinding):
         """
         record = self._record(id_, title, StepKind.READ, failure.system)
         self._commands[id_] = (amendable, None)
+        record.can_skip = False
         if self.start.plan:
             raise self._abort(SagaStop(SagaStatus.FAILED, failure))
         if record.state is not StepState.PARKED:
@@ -266,7 +267,9 @@ class Saga(Unwinding):
         if isinstance(result, StepOutcome):
             record.records = result.records
             record.note = result.note or record.note
-            self.state.writes.extend(result.writes)
+            # A shared record that several steps ask for is written once, and so it is planned once.
+            planned = {write["key"] for write in self.state.writes}
+            self.state.writes.extend(write for write in result.writes if write["key"] not in planned)
         if record.kind is StepKind.PIVOT and not self.start.plan:
             self.state.pivot_passed = True
         self._results[record.id] = result

@@ -41,6 +41,7 @@ class StepRecord(BaseModel):
     current_mapping: bool = False
     """A repair moved this step to the current field mapping."""
     case_open: bool = False
+    can_skip: bool = True
     waiting_since: datetime | None = None
     reminded: int = 0
 
@@ -125,6 +126,7 @@ class SagaState(BaseModel):
                     gate=step.gate if step.state is StepState.GATED else None,
                     attempts=step.attempts,
                     note=step.note,
+                    can_skip=step.can_skip,
                 )
                 for step in self.steps
             ),
