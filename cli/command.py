@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,6 +70,8 @@ def perform(
 
     async def run() -> Report:
         async with Session(config, as_json=as_json, actor=as_name) as session:
+            if as_name is not None:
+                _ = session.actor  # A wrong name is told first, whatever else is wrong.
             return await body(session, **given)
 
     try:
@@ -76,10 +80,17 @@ def perform(
         return 128 + 2
     except Exception as error:
         complaint = complaint_of(error)
-        print_complaint(complaint, as_json=as_json)
+        _printed(lambda: print_complaint(complaint, as_json=as_json))
         return complaint.code
-    print_report(report, as_json=as_json)
+    _printed(lambda: print_report(report, as_json=as_json))
     return report.code
+
+
+def _printed(show: Callable[[], None]) -> None:
+    """Print; whoever reads may stop early (``| head``), which changes no exit code."""
+    with suppress(BrokenPipeError):
+        show()
+        sys.stdout.flush()
 
 
 def complaint_of(error: Exception) -> Complaint:

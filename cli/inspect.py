@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from ledger.rows import CaseRow, DecisionRow, SagaRow
 from ledger.store import Ledger
 from workflows.details import STATUS_WORDS
 
+MOST_ASKED = 30
 STUCK = (SagaStatus.PARKED, SagaStatus.UNDO_BLOCKED, SagaStatus.GATED)
 
 
@@ -116,12 +118,11 @@ async def list_sagas(
     now = datetime.now(UTC)
     stuck = [one for one in found if one.view.status in STUCK]
     stake = worth(one.at_stake for one in stuck)
-    said = f"{count(len(found), 'saga')}"
-    said += (
-        f", {count(len(stuck), 'needs', 'need')} a person ({stake} at stake)."
-        if stuck and stake
-        else (f", {count(len(stuck), 'needs', 'need')} a person." if found else ".")
-    )
+    said = count(len(found), "saga")
+    if stuck:
+        said += f", {len(stuck)} {'needs' if len(stuck) == 1 else 'need'} a person"
+        said += f" ({stake} at stake)" if stake else ""
+    said += "."
     rows: list[list[Value]] = [
         [
             sagas.cell(session, one.view.saga_id),
@@ -167,8 +168,26 @@ async def select(session: Session, wanted: Filter, limit: int) -> tuple[list[Lis
             one = _from_ledger(row, cases.get(row.saga_id))
             if wanted.fits(one.view, cases.get(row.saga_id)):
                 found.setdefault(row.saga_id, one)
-    ordered = sorted(found.values(), key=_urgency)
-    return ordered[:limit], away
+    ordered = sorted(found.values(), key=_urgency)[:limit]
+    if client is not None:
+        ordered = sorted(await _priced(client, ordered), key=_urgency)
+    return ordered, away
+
+
+async def _priced(client: Client, found: list[Listed]) -> list[Listed]:
+    """Gated sagas have no case that says what they are worth: ask a screenful of them."""
+
+    async def ask(one: Listed) -> Listed:
+        try:
+            view = await sagas.live_view(client, one.view.saga_id, timedelta(seconds=2))
+        except sagas.NoAnswer:
+            return one
+        return one if view is None else replace(one, at_stake=view.at_stake)
+
+    unpriced = [one for one in found if one.view.status is SagaStatus.GATED and one.at_stake is None]
+    asked = unpriced[:MOST_ASKED]
+    rest = [one for one in found if not any(one is each for each in asked)]
+    return [*rest, *await asyncio.gather(*map(ask, asked))]
 
 
 async def _from_temporal(

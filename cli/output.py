@@ -36,6 +36,8 @@ class Cell:
 
     text: str
     url: str | None = None
+    quiet: bool = False
+    """Show the address on a terminal only: every row of a list would repeat it."""
 
 
 Value = Cell | str | None
@@ -168,7 +170,7 @@ def plain_table(table: Table) -> list[str]:
 
 def _plain(value: Value) -> str:
     if isinstance(value, Cell):
-        return clean(f"{value.text} <{value.url}>" if value.url else value.text)
+        return clean(f"{value.text} <{value.url}>" if value.url and not value.quiet else value.text)
     return clean(value or "")
 
 

@@ -16,7 +16,6 @@ from temporalio.exceptions import ApplicationError
 
 from canonical.failures import Failure
 from canonical.names import SagaName
-from canonical.refs import RecordRef
 from canonical.saga import SagaView, StepKind
 from canonical.writes import WriteKind
 from cli import sagas, words
@@ -62,7 +61,7 @@ async def plan_deal(session: Session, deal: str, system: str, out: Path | None, 
             raise await _late(session, given.saga_id, timeout) from None
         except WorkflowFailureError as error:
             return _refused(session, system, deal, _failure_in(error))
-    ref = str(RecordRef(system=system, type="deal", id=deal))
+    ref = f"{system}/{deal}"
     if out is not None:
         _keep(out, ref, view)
     return _planned(view, ref, out)

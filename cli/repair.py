@@ -347,7 +347,8 @@ async def cancel(
     await _note(session, name, "cancel", reason)
     handle = sagas.handle(await session.client(), name)
     await handle.cancel(reason=f"by {session.actor}" + (f": {reason}" if reason else ""))
-    said = f"{name} is being cancelled; {count(len(made), 'step')} will be undone, last first."
+    undone = f"{count(len(made), 'step')} will be undone, last first" if made else "it has made nothing yet"
+    said = f"{name} is being cancelled; {undone}."
     if not wait:
         gone: list[list[Value]] = [
             [step.title, step.system, words.records_of(step)] for step in reversed(made)

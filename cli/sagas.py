@@ -293,7 +293,7 @@ def quoted(text: str) -> str:
 
 def cell(session: Session, saga: str) -> Cell:
     """A saga as a table's cell."""
-    return Cell(saga, session.web(saga))
+    return Cell(saga, session.web(saga), quiet=True)
 
 
 def clock(seen: Seen, now: datetime) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 from temporalio.client import Client
@@ -147,7 +148,7 @@ class Session:
         if base is None:
             return None
         namespace = target(self.settings.temporal).namespace
-        return f"{base.rstrip('/')}/namespaces/{namespace}/workflows/{saga_id}"
+        return f"{base.rstrip('/')}/namespaces/{namespace}/workflows/{quote(saga_id, safe=':')}"
 
     @contextmanager
     def working(self, what: str) -> Iterator[Progress]:

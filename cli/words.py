@@ -80,14 +80,22 @@ def exit_code(view: SagaView) -> int:
 def step_table(view: SagaView) -> Table:
     """All steps with the records they made."""
     rows: list[list[Value]] = []
+    undone = {step.id for step in view.steps if step.state is StepState.UNDONE}
     for step in view.steps:
+        gone = undo_step(step.id) in undone
+        records: list[Value] = [
+            f"{ref.type} {ref.id}, undone" if gone else record(ref) for ref in step.records
+        ] or [""]
+        mark = MARK[StepState.UNDONE if gone else step.state]
+        rows.append([mark, step.id, step.title, step.system, records[0], step.note])
         # One row per record, so that every record keeps its own link.
-        first, *more = step.records or (None,)
-        rows.append(
-            [MARK[step.state], step.id, step.title, step.system, record(first) if first else "", step.note]
-        )
-        rows += [["", "", "", "", record(ref), ""] for ref in more if ref is not None]
+        rows += [["", "", "", "", one, ""] for one in records[1:]]
     return Table(("", "step", "what", "system", "record", "note"), rows)
+
+
+def undo_step(step: str) -> str:
+    """Id under which the kernel shows a step's undo."""
+    return f"undo.{step}"
 
 
 def trouble(view: SagaView) -> list[str]:
