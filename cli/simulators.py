@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,6 +95,7 @@ def simulators(
     first_port: Annotated[
         int, typer.Option(help="Salesforce; NetSuite and Kantata take the next two.")
     ] = 8701,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object once all are up.")] = False,
 ) -> None:
     """Serve the simulated vendors alone until Ctrl-C."""
     try:
@@ -101,8 +103,13 @@ def simulators(
     except OSError as problem:
         print(f"Port {first_port} or one of the next two is taken: {problem}. Choose another --first-port.")
         exit_now(2)
-    for running in vendors_running:
-        print(f"{running.simulator.name}: {running.base_url} (control API under /_sim/)", flush=True)
+    if as_json:
+        places = {running.simulator.name: running.base_url for running in vendors_running}
+        print(json.dumps({"message": "up", "exit_code": 0, "vendors": places}), flush=True)
+    else:
+        print("Three simulated vendors are up; Ctrl-C ends them.")
+        for running in vendors_running:
+            print(f"  {running.simulator.name}: {running.base_url} (control API under /_sim/)", flush=True)
     asyncio.run(_until_stopped())
     vendors_running.stop()
     exit_now(0)
