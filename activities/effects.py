@@ -22,13 +22,14 @@ from activities.contracts import SagaRef, UndoStepResult
 from canonical.causes import Cause
 from canonical.failures import (
     Conflict,
+    Defect,
     OutcomeUnknown,
     Refused,
     SystemFailure,
     Transient,
 )
 from canonical.refs import RecordRef, SystemRole
-from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind, resolve_write
+from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind, needs, resolve_write
 from connectors.ports import Writer
 from ledger.rows import Claim, ClaimState, EffectRow, EffectState, LinkHint
 from ledger.store import Ledger
@@ -100,20 +101,45 @@ class Effects:
             SystemFailure: with ``maybe_landed`` and the records that exist, when one could not be made.
         """
         done = Performed(values=dict(values))
-        for planned in writes:
-            doubt = _Doubt()
-            try:
-                write = self._ready(planned, roles, done.values)
-                landed, made = await self._perform_one(system, write, saga, attempt_id, doubt)
-            except SystemFailure as error:
-                error.failure = error.failure.model_copy(
-                    update={
-                        "maybe_landed": doubt.sent or any(done.made.values()),
-                        "survivors": tuple(done.records),
-                        "key": planned.key,
-                    }
-                )
-                raise
+        for batch in batches(writes):
+            waiting = list(batch)
+            while waiting:
+                ready = [write for write in waiting if needs(write) <= done.values.keys()]
+                if not ready:
+                    missing = ", ".join(sorted(needs(waiting[0]) - done.values.keys()))
+                    raise Defect(f"{waiting[0].title}: nothing gives a value for {missing}.")
+                await self._perform_beside(system, roles, ready, saga, attempt_id, done)
+                waiting = [write for write in waiting if write not in ready]
+        done.values = {name: value for name, value in done.values.items() if values.get(name) != value}
+        return done
+
+    async def _perform_beside(
+        self,
+        system: Writer,
+        roles: tuple[SystemRole, ...],
+        writes: Sequence[VendorWrite],
+        saga: SagaRef,
+        attempt_id: str,
+        done: Performed,
+    ) -> None:
+        """Make writes that do not wait for one another; the session's pool keeps the vendor's limit.
+
+        All are brought to their end before the first failure is raised, so that none is forgotten.
+        """
+        doubts = [_Doubt() for _ in writes]
+        results = await asyncio.gather(
+            *(
+                self._perform_ready(system, roles, write, done.values, saga, attempt_id, doubt)
+                for write, doubt in zip(writes, doubts, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        failed: tuple[VendorWrite, BaseException] | None = None
+        for write, result in zip(writes, results, strict=True):
+            if isinstance(result, BaseException):
+                failed = failed or (write, result)
+                continue
+            landed, made = result
             done.made[write.key] = made
             done.values[f"{write.symbol}.id"] = landed.id
             for name, value in landed.values.items():
@@ -121,8 +147,35 @@ class Effects:
             done.records.append(
                 RecordRef(system=write.system, type=write.record_type, id=landed.id, url=landed.url)
             )
-        done.values = {name: value for name, value in done.values.items() if values.get(name) != value}
-        return done
+        if failed is None:
+            return
+        write, error = failed
+        if isinstance(error, SystemFailure):
+            lost = [
+                doubt for doubt, result in zip(doubts, results, strict=True) if not isinstance(result, tuple)
+            ]
+            doubtful = any(doubt.sent for doubt in lost)
+            error.failure = error.failure.model_copy(
+                update={
+                    "maybe_landed": doubtful or any(done.made.values()),
+                    "survivors": tuple(done.records),
+                    "key": write.key,
+                }
+            )
+        raise error
+
+    async def _perform_ready(
+        self,
+        system: Writer,
+        roles: tuple[SystemRole, ...],
+        planned: VendorWrite,
+        values: Mapping[str, str],
+        saga: SagaRef,
+        attempt_id: str,
+        doubt: _Doubt,
+    ) -> tuple[Landed, bool]:
+        write = self._ready(planned, roles, values)
+        return await self._perform_one(system, write, saga, attempt_id, doubt)
 
     def _ready(
         self, planned: VendorWrite, roles: tuple[SystemRole, ...], values: Mapping[str, str]
@@ -155,7 +208,9 @@ class Effects:
             await self.ledger.done(write.key, attempt_id, landed, created=True, write=write, body_hash=hash_)
             return landed, True
         doubt.sent = claim.state is ClaimState.LOOK
-        found = await self._look(system, write, claim.state)
+        # An update that was never sent is not looked for: its before-image reads the same record.
+        first_update = claim.state is ClaimState.FIRST and write.kind is WriteKind.UPDATE
+        found = None if first_update else await self._look(system, write, claim.state)
         if found is not None:
             created = claim.state is ClaimState.LOOK
             if not claim.body_hash_matches:
@@ -372,6 +427,17 @@ class Effects:
         """Let an attempt that may still be sending run out of its lease."""
         if row.in_flight_until is not None:
             await self._sleep(max(0.0, (row.in_flight_until - self._now()).total_seconds()))
+
+
+def batches(writes: Sequence[VendorWrite]) -> list[list[VendorWrite]]:
+    """The writes in order, neighbours that are independent of one another together."""
+    grouped: list[list[VendorWrite]] = []
+    for write in writes:
+        if grouped and write.independent and grouped[-1][-1].independent:
+            grouped[-1].append(write)
+        else:
+            grouped.append([write])
+    return grouped
 
 
 def body_hash(write: VendorWrite) -> str:

@@ -79,6 +79,8 @@ class VendorWrite(Canonical):
     """Business key of a record that several sagas may rely on (rule 12)."""
     settle_seconds: float = 0
     """After an unknown outcome: how long the vendor's search may lag behind its writes."""
+    independent: bool = False
+    """May be sent beside its neighbours in the plan, as soon as its symbols have values."""
     forward_only: bool = False
     """Past the pivot: never undone by unwinding."""
     sets: dict[str, str] = {}
@@ -147,6 +149,22 @@ def resolve(value: Json, values: Mapping[str, str]) -> Json:
     if isinstance(value, (list, tuple)):
         return [resolve(item, values) for item in value]
     return value
+
+
+def symbols_in(value: Json) -> set[str]:
+    """Names of all symbols in ``value``, as ``name.field``."""
+    if isinstance(value, dict):
+        if _SYMBOL in value:
+            return {value[_SYMBOL]}
+        return set().union(*(symbols_in(item) for item in value.values()))
+    if isinstance(value, (list, tuple)):
+        return set().union(*(symbols_in(item) for item in value))
+    return set()
+
+
+def needs(write: VendorWrite) -> set[str]:
+    """Symbols that must have values before ``write`` can be sent."""
+    return symbols_in([write.path_values, write.body, write.target, write.expect, write.options])
 
 
 def resolve_write(write: VendorWrite, values: Mapping[str, str]) -> VendorWrite:

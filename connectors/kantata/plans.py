@@ -200,7 +200,8 @@ def plan_structure(
                 rate = rate_figure(system, settings, setup, need.role, need.bill_rate)
                 # The template's positions are values of the project's symbol, ours are records.
                 writes.append(plan_rate(system, context, setup, need.role, number, rate, brought))
-    return writes
+    # All of them hang on the project alone; a rate waits for its own position by its symbol.
+    return [write.model_copy(update={"independent": True}) for write in writes]
 
 
 def _milestone(
