@@ -28,6 +28,9 @@ from wiring.systems import ConnectedSystems
 from workflows.opportunity_to_project import OpportunityToProject
 
 WORKFLOWS: list[type] = [OpportunityToProject]
+STICKY = timedelta(seconds=3)
+"""How long a workflow task waits for the worker that has the run in its cache: what a killed worker
+costs every run it had (the SDK's default of ten seconds was two thirds of a recovery)."""
 PASSED_THROUGH = ("canonical", "activities", "iso4217")
 """Pure modules that the workflow sandbox need not load anew for every run."""
 
@@ -112,6 +115,7 @@ def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker
             max_concurrent_workflow_tasks=one.slots,
             max_cached_workflows=settings.worker.cached_workflows,
             graceful_shutdown_timeout=grace,
+            sticky_queue_schedule_to_start_timeout=STICKY,
             disable_eager_activity_execution=True,
         )
     return Worker(
