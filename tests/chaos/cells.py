@@ -1,0 +1,165 @@
+"""Every case of the chaos table: step x fault x seed, enumerated from a recording. Nothing is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.chaos.recording import Call, Recording, Step
+
+
+class Fault(StrEnum):
+    """What goes wrong. The value is the column's heading."""
+
+    ERROR = "error before"
+    """The vendor answers 503 once and has done nothing."""
+    LOST = "answer lost"
+    """The vendor does it and the connection breaks."""
+    KILL_BEFORE = "kill before"
+    """The worker dies with -9 while the call is in flight; the vendor never does it."""
+    KILL_LATE = "kill, late"
+    """The worker dies, and the vendor does it only when the next attempt has already begun."""
+    KILL_AFTER = "kill after"
+    """The vendor has done it; the worker dies before it hears."""
+    KILL_ALL = "kill all"
+    """The same, and the processes of workflows and ledger die with it."""
+    CANCEL_BEFORE = "cancel before"
+    CANCEL_DURING = "cancel during"
+    CANCEL_AFTER = "cancel after"
+    REFUSED = "refused"
+    """The vendor refuses the content: a person must help. Then the cause goes away, the step is retried."""
+    CANCEL_PARKED = "cancel parked"
+    """The same, but it is cancelled while it waits for the person."""
+    CANCEL_UNDOING = "cancel undoing"
+    """A second cancel while the undo of the step is in flight."""
+    UNDO_ERROR = "undo error"
+    UNDO_LOST = "undo lost"
+    """The vendor undoes it and the connection breaks."""
+    UNDO_KILL = "undo kill"
+    UNDO_REFUSED = "undo refused"
+    """The vendor refuses, for good: a person must help; here the cause goes away and the undo is retried."""
+    KEPT = "undo kept"
+    """The vendor refuses to delete: the record is put out of use and marked, or a person must help."""
+
+
+class End(StrEnum):
+    """The one legal end of a case."""
+
+    COMPLETE = "complete"
+    UNDONE = "undone"
+    PARKED = "parked"
+    """Parked with everything named; and complete after the repair."""
+    UNDO_BLOCKED = "undo-blocked"
+    """Parked in the undo with every survivor named; and undone after the repair."""
+    UNDONE_OR_KEPT = "undone or kept"
+    """Undone with the record put away and marked; where a vendor cannot do that, blocked and then undone."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One case."""
+
+    seed: int
+    step: str
+    fault: Fault
+    end: End
+    call: Call | None = None
+    """The call that is hit, or during which the cancel comes; None where a step calls no vendor."""
+    hold: Call | None = None
+    """For steps without calls: the call before it, during which the step's worker is stopped."""
+    number: int = 0
+    """Which of several calls of the step, where all are hit."""
+
+    @property
+    def key(self) -> str:
+        """Names the case in the results."""
+        return f"{self.seed}|{self.step}|{self.fault.value}|{self.number}"
+
+
+ON_WRITES = (Fault.LOST, Fault.KILL_BEFORE, Fault.KILL_LATE, Fault.KILL_AFTER, Fault.KILL_ALL)
+ON_ANY = (Fault.ERROR, Fault.REFUSED, Fault.CANCEL_PARKED)
+ON_UNDO = (
+    Fault.CANCEL_UNDOING,
+    Fault.UNDO_ERROR,
+    Fault.UNDO_LOST,
+    Fault.UNDO_KILL,
+    Fault.UNDO_REFUSED,
+    Fault.KEPT,
+)
+CANCELS = (Fault.CANCEL_BEFORE, Fault.CANCEL_DURING, Fault.CANCEL_AFTER)
+
+
+def faults_of(step: Step, recording: Recording) -> tuple[Fault, ...]:
+    """The faults that make sense for a step: no answer to a read can be lost in a way that matters."""
+    if step.kind == "gate":
+        return (Fault.CANCEL_DURING,)
+    if not step.calls:
+        return (Fault.KILL_BEFORE, *CANCELS)
+    if not step.writes:
+        return (Fault.ERROR, Fault.KILL_BEFORE, *CANCELS, Fault.REFUSED, Fault.CANCEL_PARKED)
+    undo = recording.undo.get(step.id) if step.kind == "compensatable" else None
+    if undo is None or not undo.calls:
+        return (*ON_WRITES, *ON_ANY, *CANCELS)
+    kept = (Fault.KEPT,) if any(call.method == "DELETE" for call in undo.calls) else ()
+    return (*ON_WRITES, *ON_ANY, *CANCELS, *(one for one in ON_UNDO if one is not Fault.KEPT), *kept)
+
+
+def pick(calls: Sequence[Call], turn: int) -> Call:
+    """The call of this turn: seeds go through them one by one."""
+    return calls[turn % len(calls)]
+
+
+def cells_of(seed: int, recording: Recording) -> Iterator[Cell]:
+    """All cases of one seed."""
+    for index, step in enumerate(recording.steps):
+        for fault in faults_of(step, recording):
+            yield cell(seed, recording, step, fault, turn=seed + index)
+
+
+def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int, number: int = 0) -> Cell:
+    """One case: which call is hit and what the end must be."""
+    calls = step.writes or step.calls
+    call: Call | None = pick(calls, turn) if calls else None
+    undo = recording.undo.get(step.id)
+    hold = recording.before(step) if not calls else None
+    match fault:
+        case Fault.CANCEL_BEFORE:
+            call = recording.before(step)
+        case Fault.CANCEL_AFTER:
+            call = recording.after(step)
+        case Fault.CANCEL_UNDOING | Fault.UNDO_KILL | Fault.UNDO_ERROR if undo is not None:
+            call = pick(undo.calls, turn)
+        case Fault.UNDO_LOST if undo is not None:
+            call = pick(undo.writes, turn)
+        case Fault.UNDO_REFUSED if undo is not None:
+            # A vendor that refuses to delete is answered by putting the record away; so a read is refused.
+            call = pick([one for one in undo.calls if not one.write], turn)
+        case Fault.KEPT if undo is not None:
+            call = pick([one for one in undo.calls if one.method == "DELETE"], turn)
+    return Cell(seed, step.id, fault, _end(recording, step, fault, call), call, hold, number)
+
+
+def _end(recording: Recording, step: Step, fault: Fault, call: Call | None) -> End:
+    match fault:
+        case Fault.REFUSED:
+            return End.PARKED
+        case Fault.UNDO_REFUSED:
+            return End.UNDO_BLOCKED
+        case Fault.KEPT:
+            return End.UNDONE_OR_KEPT
+        case Fault.CANCEL_UNDOING | Fault.UNDO_ERROR | Fault.UNDO_LOST | Fault.UNDO_KILL:
+            return End.UNDONE
+        case Fault.CANCEL_DURING:
+            return End.COMPLETE if step.past_the_pivot else End.UNDONE
+        case Fault.CANCEL_BEFORE | Fault.CANCEL_AFTER:
+            if call is None:
+                # Before the first step nothing runs yet; after the last one the saga has ended.
+                return End.UNDONE if fault is Fault.CANCEL_BEFORE else End.COMPLETE
+            return End.COMPLETE if recording.holder(call).past_the_pivot else End.UNDONE
+        case Fault.CANCEL_PARKED:
+            # A pivot whose first write is done is passed: the cancel comes too late, the repair completes it.
+            alone = sum(one.kind == "pivot" for one in recording.steps) == 1
+            passed = step.past_the_pivot and not (step.kind == "pivot" and alone and call == step.writes[0])
+            return End.PARKED if passed else End.UNDONE
+    return End.COMPLETE

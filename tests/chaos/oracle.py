@@ -1,0 +1,474 @@
+"""What a won deal must become in every vendor, worked out a second time: from the deal in Salesforce's own
+JSON, the firm's configuration file and the vendors' reference data. Shares no code with rules, sagas,
+connectors.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.vendors import (
+    KANTATA,
+    NETSUITE,
+    SALESFORCE,
+    Change,
+    Names,
+    Node,
+    Records,
+    Row,
+    Verdict,
+    compare,
+    graph,
+    live,
+    node,
+)
+
+DECIMALS = {"EUR": 2, "GBP": 2, "JPY": 0, "KWD": 3}
+"""Minor units, ISO 4217."""
+COUNTRIES = {"Netherlands": "NL", "United Kingdom": "GB", "Japan": "JP", "Germany": "DE"}
+JOB_BILLING = {"time_and_materials": "TM", "fixed_schedule": "2", "milestone": "3"}
+MIXED_BILLING, PENDING, APPROVED = "1", "A", "B"
+JOB_OPEN = "2"
+PROJECT_CODE_FIELD = "9"
+"""NetSuite and Kantata settings of the simulated firm's accounts."""
+
+
+@dataclass(frozen=True)
+class Sold:
+    """One sold line with everything that follows from it alone."""
+
+    id: str
+    service: Row
+    entity: str
+    region: str
+    currency: str
+    quantity: Decimal
+    deal_amount: Decimal
+    amount: Decimal
+    method: str
+    start: date
+    end: date
+    description: str
+
+
+@dataclass(frozen=True)
+class Due:
+    """A part of a fixed amount and the day it is due."""
+
+    title: str
+    day: date
+    amount: Decimal
+
+
+def minor(amount: Decimal, currency: str) -> int:
+    """An amount in the currency's smallest unit."""
+    return int(amount.scaleb(DECIMALS[currency]))
+
+
+def rounded(amount: Decimal, currency: str) -> Decimal:
+    """An amount with the currency's decimals, half up."""
+    return amount.quantize(Decimal(1).scaleb(-DECIMALS[currency]), rounding=ROUND_HALF_UP)
+
+
+def split(amount: Decimal, currency: str, shares: list[Decimal]) -> list[Decimal]:
+    """Parts in proportion that add up: the largest remainders get the units left over."""
+    units, whole = minor(amount, currency), sum(shares)
+    exact = [units * share / whole for share in shares]
+    parts = [one.to_integral_value(ROUND_FLOOR) for one in exact]
+    by_rest = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
+    for i in by_rest[: int(units - sum(parts))]:
+        parts[i] += 1
+    return [part.scaleb(-DECIMALS[currency]) for part in parts]
+
+
+class Oracle:
+    """Judges what the vendors hold of one deal."""
+
+    def __init__(self, config: Path, base: Records, seed: Mapping[str, list[Row]]) -> None:
+        self.firm = tomllib.loads(config.read_text(), parse_float=Decimal)
+        self.base = base
+        data = json.loads(json.dumps(seed), parse_float=Decimal)
+        self.deal: Row = data["Opportunity"][0]
+        accounts = {str(row["Id"])[:15]: row for row in data.get("Account", [])}
+        for row in base[SALESFORCE].get("Account", {}).values():
+            accounts.setdefault(str(row["Id"])[:15], row)
+        self.account: Row = accounts[str(self.deal["AccountId"])[:15]]
+        above = self.account.get("ParentId")
+        self.parent: Row | None = accounts[str(above)[:15]] if above else None
+        self.lines = [self._sold(row) for row in data["OpportunityLineItem"]]
+        netsuite = self.firm["systems"]["netsuite-emea"]["mapping"]
+        self.subsidiaries: dict[str, str] = netsuite["subsidiaries"]
+        self.currencies: dict[str, str] = netsuite["currencies"]
+        self.terms: str = netsuite["payment_terms"][self.deal["Payment_Terms__c"]]
+        self.status_keys: dict[str, str] = self.firm["systems"]["kantata-main"]["mapping"]["status_keys"]
+
+    # --- judging ------------------------------------------------------------------------------------
+
+    def judge_complete(self, seen: Change) -> Verdict:
+        """Everything must be there exactly once, active, with codes in the deal."""
+        verdict = compare(self.expected(), graph(seen))
+        names = Names(seen.now)
+        lead = self.job_name(self.lead)
+        told = {
+            "Engagement_Code__c": f"code of {lead}",
+            "Project_Code__c": ", ".join(f"code of {self.job_name(key)}" for key in self.contracts),
+            "Project_Status__c": "Active",
+        }
+        self._judge_the_rest(seen, verdict, told, names)
+        return verdict
+
+    def judge_undone(self, seen: Change) -> Verdict:
+        """Exactly what was there before the deal."""
+        verdict = compare([], graph(seen))
+        self._judge_the_rest(seen, verdict, {}, Names(seen.now))
+        return verdict
+
+    def judge_partly(self, seen: Change) -> Verdict:
+        """On its way: nothing twice, nothing foreign."""
+        verdict = compare(self.expected(), graph(seen), partly=True)
+        for vendor, kind, id_, moved in seen.changed:
+            if kind != "Opportunity":
+                verdict.wrong.append(f"{vendor} {kind} {id_} was changed: {moved}")
+        return verdict
+
+    def _judge_the_rest(self, seen: Change, verdict: Verdict, told: Mapping[str, str], names: Names) -> None:
+        for vendor, kind, id_ in seen.gone:
+            verdict.missing.append(f"{vendor} {kind} {id_}, which was there before")
+        deal = str(self.deal["Id"])
+        found: dict[str, Any] = {}
+        for vendor, kind, id_, moved in seen.changed:
+            if vendor == SALESFORCE and kind == "Opportunity" and id_.startswith(deal):
+                found = {name: names.text(after) for name, (_, after) in moved.items()}
+            else:
+                verdict.wrong.append(f"{vendor} {kind} {id_} was changed: {moved}")
+        if found != dict(told):
+            verdict.wrong.append(f"Opportunity {deal}: shows {found}, expected {dict(told)}")
+        for kind, rows in live(seen)[SALESFORCE].items():
+            verdict.orphans += [f"salesforce {kind} {id_}" for id_ in rows]
+
+    # --- the deal -------------------------------------------------------------------------------------
+
+    def _sold(self, row: Row) -> Sold:
+        entry = self.base[SALESFORCE]["PricebookEntry"]
+        product_id = next(
+            e["Product2Id"] for id_, e in entry.items() if id_[:15] == str(row["PricebookEntryId"])[:15]
+        )
+        product = self.base[SALESFORCE]["Product2"][product_id]
+        service = next(one for one in self.firm["services"] if one["code"] == product["ProductCode"])
+        quantity = Decimal(row["Quantity"])
+        deal_amount = quantity * Decimal(row["UnitPrice"])
+        currency = row.get("Contract_Currency__c") or self.deal["CurrencyIsoCode"]
+        rate = row.get("Contract_Rate__c")
+        return Sold(
+            id=row["Id"],
+            service=service,
+            entity=row.get("Legal_Entity__c") or self.deal["Legal_Entity__c"],
+            region=row.get("Delivery_Region__c") or self.firm["firm"]["region"],
+            currency=currency,
+            quantity=quantity,
+            deal_amount=deal_amount,
+            amount=rounded(deal_amount * Decimal(rate), currency) if rate else deal_amount,
+            method=row.get("Billing_Method__c") or service["billing_method"],
+            start=date.fromisoformat(row["Start_Date__c"]),
+            end=date.fromisoformat(row["End_Date__c"]),
+            description=product["Name"],
+        )
+
+    @property
+    def contracts(self) -> dict[tuple[str, str], list[Sold]]:
+        """One contract per selling entity and currency, in the order of the lines."""
+        found: dict[tuple[str, str], list[Sold]] = {}
+        for line in self.lines:
+            found.setdefault((line.entity, line.currency), []).append(line)
+        return found
+
+    @property
+    def lead(self) -> tuple[str, str]:
+        """The contract that is worth most in the deal's currency; the first of equals."""
+        worth = {key: sum(one.deal_amount for one in rows) for key, rows in self.contracts.items()}
+        return next(key for key, value in worth.items() if value == max(worth.values()))
+
+    def job_name(self, key: tuple[str, str]) -> str:
+        """The ERP project's name."""
+        name = str(self.deal["Name"])
+        return name if len(self.contracts) == 1 else f"{name} ({key[0]} {key[1]})"
+
+    def dues(self, line: Sold) -> list[Due]:
+        """When the parts of a fixed amount are due; empty for work billed as it is done."""
+        days = (line.end - line.start).days
+        if line.method == "milestone":
+            stones = line.service["milestones"]
+            parts = split(line.amount, line.currency, [Decimal(one["share"]) for one in stones])
+            return [
+                Due(
+                    one["title"],
+                    line.start + timedelta(days=days * one["after_percent_of_duration"] // 100),
+                    part,
+                )
+                for one, part in zip(stones, parts, strict=True)
+            ]
+        if line.method == "fixed_schedule":
+            ends: list[date] = []
+            month = date(line.start.year, line.start.month, 1)
+            while not ends or ends[-1] < line.end:
+                after = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+                ends.append(min(after - timedelta(days=1), line.end))
+                month = after
+            parts = split(line.amount, line.currency, [Decimal(1)] * len(ends))
+            return [Due(f"{day:%B %Y}", day, part) for day, part in zip(ends, parts, strict=True)]
+        return []
+
+    # --- NetSuite ---------------------------------------------------------------------------------------
+
+    def expected(self) -> list[Node]:
+        """Every record that the finished deal needs, in every vendor but the CRM."""
+        return [*self._clients(), *self._finance(), *self._delivery()]
+
+    def existing_customer(self) -> Row | None:
+        """The customer that finance has already, known by its tax number."""
+        tax = self.account.get("Tax_Id__c")
+        for row in self.base[NETSUITE].get("customer", {}).values():
+            registrations = (row.get("taxRegistration") or {}).get("items", [])
+            numbers = {row.get("defaultTaxReg"), *(one.get("taxRegistrationNumber") for one in registrations)}
+            if tax and tax in numbers:
+                return row
+        return None
+
+    @property
+    def client_name(self) -> str:
+        """The client as finance calls it."""
+        found = self.existing_customer()
+        return str(found["companyName"] if found else self.account["Name"])
+
+    def _clients(self) -> list[Node]:
+        if self.existing_customer() is not None:
+            return []
+        entities = list(dict.fromkeys(line.entity for line in self.lines))
+        currencies = list(dict.fromkeys(line.currency for line in self.lines))
+        nodes = []
+        for account in [one for one in (self.parent, self.account) if one is not None]:
+            country = COUNTRIES.get(account.get("BillingCountry") or "")
+            nodes.append(
+                node(
+                    "customer",
+                    [account["Name"]],
+                    parent=self.parent["Name"] if self.parent and account is self.account else None,
+                    subsidiary=self.subsidiaries[entities[0]],
+                    currency=self.currencies[currencies[0]],
+                    currencies={self.currencies[one] for one in currencies},
+                    terms=self.terms,
+                    tax=account.get("Tax_Id__c"),
+                    email=account.get("Billing_Email__c"),
+                    addresses=1,
+                    street=account.get("BillingStreet"),
+                    city=account.get("BillingCity"),
+                    zip=account.get("BillingPostalCode"),
+                    country=country,
+                    inactive=False,
+                )
+            )
+            nodes += [
+                node(
+                    "customerSubsidiaryRelationship",
+                    [account["Name"], self.subsidiaries[entity]],
+                    primary=entity == entities[0],
+                )
+                for entity in entities
+            ]
+        return nodes
+
+    def _finance(self) -> list[Node]:
+        nodes = []
+        for key, rows in self.contracts.items():
+            job, (entity, currency) = self.job_name(key), key
+            methods = {line.method for line in rows}
+            total = sum((line.amount for line in rows), Decimal(0))
+            nodes.append(
+                node(
+                    "job",
+                    [job],
+                    client=self.client_name,
+                    subsidiary=self.subsidiaries[entity],
+                    currency=self.currencies[currency],
+                    billing=JOB_BILLING[methods.pop()] if len(methods) == 1 else MIXED_BILLING,
+                    start=min(line.start for line in rows),
+                    end=max(line.end for line in rows),
+                    status=JOB_OPEN,
+                    inactive=False,
+                )
+            )
+            nodes.append(
+                node(
+                    "salesOrder",
+                    [job],
+                    client=self.client_name,
+                    subsidiary=self.subsidiaries[entity],
+                    currency=self.currencies[currency],
+                    status=APPROVED,
+                    terms=self.terms,
+                    memo=self.deal["Name"],
+                    total=total,
+                    lines=[
+                        {
+                            "item": line.service["items"]["netsuite-emea"],
+                            "description": line.description,
+                            "quantity": line.quantity,
+                            "amount": line.amount,
+                            "method": line.method,
+                            "scheduled": bool(self.dues(line)),
+                            "closed": False,
+                        }
+                        for line in rows
+                    ],
+                )
+            )
+            nodes.append(node("revenueArrangement", [job], total=total))
+            for number, line in enumerate(rows, start=1):
+                nodes.append(node("revenuePlan", [job, number], amount=line.amount))
+                if self.dues(line):
+                    nodes.append(self._schedule(f"{job} / {number}", self.dues(line)))
+        return nodes
+
+    @staticmethod
+    def _schedule(spot: str, dues: list[Due]) -> Node:
+        """NetSuite's schedules know one differing first amount and equal months; all else is custom."""
+        amounts, days = [due.amount for due in dues], [due.day for due in dues]
+        months = [day.year * 12 + day.month for day in days]
+        monthly = all(b - a == 1 for a, b in pairwise(months)) and all(
+            (day + timedelta(days=1)).day == 1 for day in days
+        )
+        frequency, initial, remaining = "CUSTOM", Decimal(0), len(dues)
+        if len(dues) == 1:
+            frequency = "NEVER"
+        elif monthly and len(set(amounts[1:])) == 1:
+            frequency = "MONTHLY"
+            if amounts[0] != amounts[1]:
+                initial, remaining = amounts[0], len(dues) - 1
+        return node(
+            "billingSchedule",
+            [spot],
+            frequency=frequency,
+            remaining=remaining,
+            initial=initial,
+            inactive=False,
+        )
+
+    # --- Kantata ------------------------------------------------------------------------------------------
+
+    def _delivery(self) -> list[Node]:
+        nodes = [
+            node("workspace_groups", [self.account["Name"]], company=True),
+            _reference(str(self.account["Name"]), "ensure_group"),
+        ]
+        for key, rows in self.contracts.items():
+            parts: dict[tuple[str, str], list[Sold]] = {}
+            for line in rows:
+                parts.setdefault((line.region, line.service["code"]), []).append(line)
+            for (region, _), own in parts.items():
+                alone = len(parts) == 1 and len(rows) == len(self.lines)
+                name, service = self.deal["Name"], own[0].service
+                title = name if alone else f"{name} - {service['name']} {region}"
+                nodes += self._project(key, title, own)
+        return nodes
+
+    def _project(self, key: tuple[str, str], title: str, own: list[Sold]) -> list[Node]:
+        service, currency = own[0].service, key[1]
+        nodes = [
+            node(
+                "workspaces",
+                [title],
+                groups=[self.account["Name"]],
+                primary=self.account["Name"],
+                currency=currency,
+                price=minor(sum((line.amount for line in own), Decimal(0)), currency),
+                start=min(line.start for line in own),
+                due=max(line.end for line in own),
+                status=self.status_keys["active"],
+                archived=False,
+            ),
+            _reference(title, "open_project"),
+            node("custom_field_values", [title, PROJECT_CODE_FIELD], value=f"code of {self.job_name(key)}"),
+            node("participations", [title, "1"]),
+        ]
+        template = next(
+            row
+            for row in self.base[KANTATA]["project_templates"].values()
+            if row["title"] == service["template"]
+        )
+        nodes += _tasks(title, "-", template["raw_json"]["stories"])
+        for line in own:
+            if line.method != "milestone":
+                continue
+            for due in self.dues(line):
+                amount = minor(due.amount, currency)
+                nodes.append(_story(title, "-", due.title, "milestone", due=due.day, fee=True, amount=amount))
+                nodes.append(_reference(f"{title} / {due.title}", "add_milestone"))
+        return [*nodes, *self._positions(title, service, template, currency, min(line.start for line in own))]
+
+    def _positions(self, title: str, service: Row, template: Row, currency: str, day: date) -> list[Node]:
+        titles = self.firm["systems"]["kantata-main"]["mapping"]["role_titles"]
+        role_ids = {row["name"]: str(row["id"]) for row in self.base[KANTATA]["roles"].values()}
+        brought = [
+            str(row["role_id"])
+            for row in self.base[KANTATA]["project_template_assignments"].values()
+            if str(row["project_template_id"]) == str(template["id"])
+        ]
+        nodes = []
+        for need in service["roles"]:
+            role, count = role_ids[titles[need["role"]]], need.get("count", 1)
+            rate = self._rate(need["role"], currency, day)
+            figure = None if rate is None else minor(rate, currency)
+            for place in range(max(count, brought.count(role))):
+                nodes.append(
+                    node(
+                        "workspace_resources",
+                        [title, f"role {role}"],
+                        rate=figure if place < count else None,
+                        person=None,
+                    )
+                )
+                if place >= brought.count(role):
+                    nodes.append(_reference(f"{title} / role {role}", "add_placeholder"))
+        return nodes
+
+    def _rate(self, role: str, currency: str, day: date) -> Decimal | None:
+        for card in self.firm["policies"]["standard_rates"]:
+            for line in card["lines"] if card["currency"] == currency else ():
+                if line["role"] == role and line["effective_from"] <= day:
+                    return Decimal(line["amount"])
+        return None
+
+
+def _story(
+    project: str,
+    parent: str,
+    title: str,
+    kind: str,
+    *,
+    due: date | None = None,
+    fee: bool = False,
+    amount: int | None = None,
+) -> Node:
+    return node(
+        "stories", [project, parent, title], type=kind, due=due, fee=fee, amount=amount, archived=False
+    )
+
+
+def _tasks(project: str, parent: str, rows: list[Row]) -> list[Node]:
+    nodes = []
+    for row in rows:
+        nodes.append(_story(project, parent, row["title"], row["story_type"]))
+        nodes += _tasks(project, row["title"], row.get("sub_stories", []))
+    return nodes
+
+
+def _reference(subject: str, model: str) -> Node:
+    return node("external_references", [subject, model], service="trueup", status=None)
