@@ -52,11 +52,17 @@ class Row:
     notes: list[str] = field(default_factory=list)
     known: bool = False
     """Linked to this record already."""
+    linked: bool = False
+    """Linked just now."""
 
     @property
     def verdict(self) -> str:
         """One word for the review."""
-        return "refused" if self.problems else "linked before" if self.known else "to be linked"
+        if self.problems:
+            return "refused"
+        if self.known:
+            return "linked before"
+        return "linked" if self.linked else "to be linked"
 
     def facts(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -103,7 +109,9 @@ async def adopt(
     if not apply:
         return _report(rows, left_out, file, None)
     done = await _link(session, await session.ledger(), rows, file)
-    return _report(rows, left_out, file, f"{count(done, 'record')} linked.", applied=done)
+    for row in rows:
+        row.linked = not row.known
+    return _report(rows, left_out, file, "Done.", applied=done)
 
 
 # --- reading ----------------------------------------------------------------------------------------

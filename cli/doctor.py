@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Annotated
 
@@ -29,6 +30,8 @@ from wiring.systems import vendor_settings
 
 OURS = "trueup"
 OK, WARNING, BROKEN = HealthState.OK, HealthState.WARNING, HealthState.BROKEN
+LONG_POLL = timedelta(seconds=75)
+"""A worker's poll waits up to 60 seconds at the server."""
 SAGA_ROLES = (SystemRole.CRM, SystemRole.ERP, SystemRole.PSA, SystemRole.HR)
 """Roles whose systems have a queue of their own."""
 
@@ -117,7 +120,13 @@ async def _workers(session: Session, client: Client) -> list[HealthCheck]:
             for queue, kind in wanted
         )
     )
-    silent = [queue for (queue, _), answer in zip(wanted, answers, strict=True) if not answer.pollers]
+    # The server remembers pollers for minutes; one that lives asks again within a long poll.
+    recent = datetime.now(UTC) - LONG_POLL
+    silent = [
+        queue
+        for (queue, _), answer in zip(wanted, answers, strict=True)
+        if not any(one.last_access_time.ToDatetime(UTC) > recent for one in answer.pollers)
+    ]
     if silent:
         return [_line("workers", WARNING, f"nobody serves {', '.join(silent)}", "Run `trueup worker`.")]
     return [_line("workers", OK, f"all {len(wanted)} queues are served")]
