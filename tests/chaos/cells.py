@@ -122,7 +122,7 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
     calls = step.writes or step.calls
     call: Call | None = pick(calls, turn) if calls else None
     undo = recording.undo.get(step.id)
-    hold = recording.before(step) if not calls else None
+    hold = None if calls else recording.before(_alone_before(recording, step))
     match fault:
         case Fault.CANCEL_BEFORE:
             call = recording.before(step)
@@ -138,6 +138,15 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
         case Fault.KEPT if undo is not None:
             call = pick([one for one in undo.calls if one.method == "DELETE"], turn)
     return Cell(seed, step.id, fault, _end(recording, step, fault, call), call, hold, number)
+
+
+def _alone_before(recording: Recording, step: Step) -> Step:
+    """The step from which a worker can be stopped for ``step``: HR is read beside the other systems, so
+    its worker is stopped while the deal is routed, when it has nothing else to do.
+    """
+    if not step.activity.startswith("hr."):
+        return step
+    return next(one for one in recording.steps if one.activity == "rules.route_deal")
 
 
 def _end(recording: Recording, step: Step, fault: Fault, call: Call | None) -> End:

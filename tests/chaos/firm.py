@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
-from cli import simulators
 from cli.local.config import SECRETS
 from cli.local.deals import Deal
 from cli.local.stack import ROOT, Stack
@@ -101,6 +101,7 @@ class ChaosFirm:
     client: Client = field(init=False)
     mapping: dict[str, str] = field(init=False)
     base: vendors.Records = field(init=False)
+    http: httpx.AsyncClient = field(init=False)
     pids: dict[str, int] = field(default_factory=dict)
     _starts: int = 0
 
@@ -120,6 +121,7 @@ class ChaosFirm:
         systems = ConnectedSystems(self.settings, None)
         self.mapping = systems.mapping_digests()
         await systems.close()
+        self.http = httpx.AsyncClient(timeout=30, trust_env=False)
         self.base = await self.records()
         # The first makes the ledger's tables; the others find them.
         await self.start_worker(LEDGER)
@@ -130,6 +132,7 @@ class ChaosFirm:
         """Take everything down."""
         for role in list(self.pids):
             self.signal(role, signal.SIGKILL)
+        await self.http.aclose()
         await asyncio.to_thread(self.stack.stop)
 
     # --- workers ------------------------------------------------------------------------------------
@@ -174,12 +177,20 @@ class ChaosFirm:
         return {running.simulator.name: running.base_url for running in self.stack.vendors}
 
     async def control(self, vendor: str, method: str, call: str, body: Any = None) -> Any:
-        """A call of a vendor's control API."""
-        return await asyncio.to_thread(simulators.control, self.urls[vendor], method, call, body)
+        """A call of a vendor's control API.
+
+        Raises:
+            RuntimeError: the simulator refused it; the message is its answer.
+        """
+        answer = await self.http.request(method, f"{self.urls[vendor]}/_sim/{call}", json=body)
+        if answer.status_code >= 300:
+            raise RuntimeError(f"{method} {call}: {answer.status_code} {answer.text}")
+        return answer.json() if answer.content else None
 
     async def records(self) -> vendors.Records:
         """What all vendors hold now."""
-        return await asyncio.to_thread(vendors.read, self.urls)
+        answers = {vendor: await self.http.get(f"{url}/_sim/records") for vendor, url in self.urls.items()}
+        return vendors.parse({vendor: answer.text for vendor, answer in answers.items()})
 
     async def no_faults(self) -> None:
         """Forget faults that are still armed."""
@@ -239,11 +250,18 @@ class ChaosFirm:
         return f"hung: {await self.status(handle)}"
 
     async def _still(self, handle: WorkflowHandle[Any, Any], status: str) -> bool:
-        """Whether a parked saga has nothing else under way: other branches and undos go on."""
-        seen = await handle.describe()
-        pending = seen.raw_description.pending_activities
-        await asyncio.sleep(0.05)
-        return not pending and await self.status(handle) == status
+        """Whether a parked saga has nothing else under way: other branches and undos go on meanwhile."""
+        length = -1
+        for _ in range(4):
+            seen = await handle.describe()
+            raw = seen.raw_description
+            busy = raw.pending_activities or raw.HasField("pending_workflow_task")
+            if busy or length not in (-1, seen.history_length):
+                return False
+            length = seen.history_length
+            await asyncio.sleep(0.08)
+        states = {step["state"] for step in (await self.view(handle))["steps"]}
+        return not states & {"running", "waiting", "undoing"} and await self.status(handle) == status
 
     async def approve(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Approve whatever a gate asks; nothing when none does."""

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -207,6 +208,8 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=max(2, (os.cpu_count() or 2) + 1))
     parser.add_argument("--again", action="store_true", help="forget earlier results")
     given = parser.parse_args()
+    # A stopped run takes its servers down as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     last = asyncio.run(
         chaos(given.saga, seeds=given.seeds, shard=given.shard, lanes=given.lanes, again=given.again)
     )

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from cli import simulators
@@ -15,7 +16,7 @@ from cli.local import deals
 from cli.local.config import Places, render
 from tests.chaos import deals as hard
 from tests.chaos.oracle import Oracle, split
-from tests.chaos.vendors import Change, Node, Records, change, compare, put_away, read
+from tests.chaos.vendors import Change, Node, Records, change, compare, parse, put_away
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,8 @@ def firm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Recor
     config = folder / "trueup.toml"
     config.write_text(render(places, "tester"))
     try:
-        yield config, read({one.simulator.name: one.base_url for one in running})
+        found = {one.simulator.name: httpx.get(f"{one.base_url}/_sim/records").text for one in running}
+        yield config, parse(found)
     finally:
         running.stop()
 
@@ -137,10 +139,27 @@ def test_a_record_of_an_unforeseen_type_is_an_orphan(firm: tuple[Path, Records])
     assert oracle(firm, deals.NORTHWIND).judge_undone(change(firm[1], now)).orphans
 
 
-def test_only_a_marked_record_counts_as_put_away() -> None:
-    assert put_away("netsuite", "customer", {"isInactive": True, "custentity_x": "undone by o2p:1"})
-    assert not put_away("netsuite", "customer", {"isInactive": True, "custentity_x": "o2p:1"})
-    assert not put_away("netsuite", "customer", {"isInactive": False, "custentity_x": "undone by o2p:1"})
+def test_only_a_marked_record_counts_as_put_away(firm: tuple[Path, Records]) -> None:
+    def gone(**row: Any) -> bool:
+        return put_away("netsuite", "customer", row, firm[1])
+
+    assert gone(isInactive=True, custentity_x="undone by o2p:1")
+    assert not gone(isInactive=True, custentity_x="o2p:1")
+    assert not gone(isInactive=False, custentity_x="undone by o2p:1")
+
+
+def test_an_archived_project_takes_its_plan_along_only_when_it_is_marked(firm: tuple[Path, Records]) -> None:
+    now = copy.deepcopy(firm[1])
+    project = {"id": "7", "archived": True, "workspace_group_ids": ["3"]}
+    task = {"id": "8", "workspace_id": "7"}
+    reference = {"subject_type": "Workspace", "subject_id": "7", "external_status": "undone"}
+    now["kantata"] |= {"workspaces": {"7": project}, "external_references": {"9": reference}}
+    assert put_away("kantata", "workspaces", project, now)
+    assert put_away("kantata", "stories", task, now)
+    assert put_away("kantata", "workspace_groups", {"id": "3"}, now)
+    assert not put_away("kantata", "stories", {"id": "8", "workspace_id": "6"}, now)
+    reference["external_status"] = None  # type: ignore[assignment]
+    assert not put_away("kantata", "stories", task, now)
 
 
 def test_copies_of_a_deal_share_nothing() -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import httpx
-
 Row = dict[str, Any]
 Records = dict[str, dict[str, dict[str, Row]]]
 """vendor -> record type -> id -> record."""
@@ -67,12 +65,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def read(base_urls: Mapping[str, str]) -> Records:
-    """Every live record of every vendor, over the simulators' control API; numbers are exact."""
+def parse(answers: Mapping[str, str]) -> Records:
+    """Every live record of every vendor, from the JSON of ``GET /_sim/records``; numbers are exact."""
     found: Records = {}
-    for vendor, base_url in base_urls.items():
-        answer = httpx.get(f"{base_url}/_sim/records", timeout=30, trust_env=False)
-        types = json.loads(answer.text, parse_float=Decimal)
+    for vendor, text in answers.items():
+        types = json.loads(text, parse_float=Decimal)
         found[vendor] = {
             kind: {str(row.get("id") or row.get("Id")): row for row in rows}
             for kind, rows in types.items()
@@ -112,19 +109,63 @@ def change(before: Records, now: Records) -> Change:
     return found
 
 
-def put_away(vendor: str, kind: str, row: Row) -> bool:
-    """Whether an undo took the record out of use and said so: all that a vendor without deletion allows."""
-    if vendor == NETSUITE and kind in ("customer", "job"):
-        marks = [str(value) for name, value in row.items() if name.startswith("custentity")]
-        return row.get("isInactive") is True and any(mark.startswith("undone by") for mark in marks)
+def put_away(vendor: str, kind: str, row: Row, now: Records) -> bool:
+    """Whether an undo took the record out of use and said so: all that is left where deletion is refused.
+
+    What belongs to such a record goes with it: a customer's entities, an archived project's plan and group.
+    """
+    if vendor == NETSUITE:
+        match kind:
+            case "customer" | "job":
+                marks = [str(value) for name, value in row.items() if name.startswith("custentity")]
+                return row.get("isInactive") is True and any(one.startswith("undone by") for one in marks)
+            case "billingSchedule":
+                # It has no field for a mark; its name is our key, which says whose it was.
+                return row.get("isInactive") is True and str(row["name"]).startswith("tu-")
+            case "salesOrder":
+                closed = all(line.get("isClosed") for line in row["item"]["items"])
+                return closed and str(row.get("custbody_trueup_saga")).startswith("undone by")
+            case "customerSubsidiaryRelationship":
+                owner = now[NETSUITE]["customer"].get(str(row["entity"]["id"]))
+                return owner is not None and put_away(NETSUITE, "customer", owner, now)
+    if vendor == KANTATA:
+        archived = _archived_projects(now[KANTATA])
+        if kind == "workspace_groups":
+            groups = [str(one) for project in archived.values() for one in project["workspace_group_ids"]]
+            return str(row["id"]) in groups
+        if kind == "external_references" or kind == "custom_field_values":
+            subject = _SUBJECTS.get(str(row["subject_type"]), "")
+            about = now[KANTATA].get(subject, {}).get(str(row["subject_id"]))
+            return about is not None and put_away(KANTATA, subject, about, now)
+        return str(row["id"] if kind == "workspaces" else row.get("workspace_id")) in archived
     return False
 
 
-def live(seen: Change) -> dict[str, dict[str, dict[str, Row]]]:
+_SUBJECTS = {
+    "Workspace": "workspaces",
+    "WorkspaceGroup": "workspace_groups",
+    "Story": "stories",
+    "WorkspaceResource": "workspace_resources",
+}
+
+
+def _archived_projects(kantata: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+    """Projects that are archived and whose reference says that they were undone."""
+    undone = {
+        str(row["subject_id"])
+        for row in kantata.get("external_references", {}).values()
+        if row["subject_type"] == "Workspace" and row["external_status"] == "undone"
+    }
+    return {
+        id_: row for id_, row in kantata.get("workspaces", {}).items() if row["archived"] and id_ in undone
+    }
+
+
+def live(seen: Change) -> Records:
     """The new records without those that were properly put away."""
     return {
         vendor: {
-            kind: {id_: row for id_, row in rows.items() if not put_away(vendor, kind, row)}
+            kind: {id_: row for id_, row in rows.items() if not put_away(vendor, kind, row, seen.now)}
             for kind, rows in types.items()
         }
         for vendor, types in seen.new.items()

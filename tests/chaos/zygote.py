@@ -6,16 +6,22 @@ Run as ``python -m tests.chaos.zygote``. One JSON object a line on standard inpu
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
+
+import temporalio.worker._worker as sdk
 
 import worker
 
 
 def become(command: dict[str, str]) -> None:
     """Turn the forked child into a worker; never returns."""
+    if sys.platform == "linux":
+        # No worker outlives its test run, however that ends: PR_SET_PDEATHSIG.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     os.environ["TRUEUP__WORKER__READY_FILE"] = command["ready"]
     log = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -27,6 +33,8 @@ def become(command: dict[str, str]) -> None:
 
 def main() -> None:
     """Serve until standard input ends."""
+    # The SDK compiles every loaded module to name its build: seconds, remembered here for all children.
+    sdk.load_default_build_id()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
