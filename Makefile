@@ -12,7 +12,7 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo dev test check format lock chaos-smoke screenshots clean
+.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
@@ -67,7 +67,11 @@ format: install-dev ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-chaos-smoke: install-dev ## Kill workers and the server under a few sagas; the last line is JSON
+chaos: install-dev ## Every step x fault x seed of a saga (SAGA=, SEEDS=3, SHARD=1/4); goes on where it stopped
+	@$(BIN)/python -m tests.chaos.harness $(or $(SAGA),opportunity-to-project) --seeds $(or $(SEEDS),3) \
+		--shard $(or $(SHARD),1/1)
+
+chaos-smoke: install-dev ## Lose the answer of every write, kill a worker in every step of the demo's deals
 	@$(BIN)/python -m tests.chaos.smoke
 
 screenshots: install-dev ## Take pictures of the Web UI during a demo, into build/screenshots
