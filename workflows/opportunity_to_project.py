@@ -24,7 +24,10 @@ class OpportunityToProject:
     """One run per won deal."""
 
     @workflow.init
-    def __init__(self, start: StartSaga) -> None:
+    def __init__(self, start: StartSaga | None = None) -> None:
+        # A start from the Web UI or Temporal's own command line may bring no input at all: that has to
+        # fail with a sentence, not to hang on a missing argument.
+        start = StartSaga.model_validate(start)
         self.start = start
         self.saga = Saga(
             SagaName.OPPORTUNITY_TO_PROJECT.value, start, "Setting up the engagement of a won deal"
@@ -34,7 +37,7 @@ class OpportunityToProject:
         self.closing = Closing(self.saga, start, self.reading, self.building)
 
     @workflow.run
-    async def run(self, start: StartSaga) -> SagaView:
+    async def run(self, start: StartSaga | None = None) -> SagaView:
         """Carry the deal to an active project, or leave nothing behind."""
         return await self.saga.conduct(self.set_up_engagement)
 
