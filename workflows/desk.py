@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
 from canonical.saga import Actor, GateDecision, GateOutcome, RepairAction, RepairCommand, StepState
 from workflows.state import SagaState
+
+M = TypeVar("M", bound=BaseModel)
 
 FIXED = frozenset({"saga", "step", "system"})
 """Input fields that no repair may change: they make up the step's identity."""
@@ -21,7 +23,7 @@ def check_repair(
     roles: Mapping[str, tuple[str, ...]],
     *,
     pending: bool,
-    model: type[BaseModel] | None,
+    current: BaseModel | None,
     result_type: Any,
 ) -> None:
     """Refuse a repair that makes no sense.
@@ -31,7 +33,7 @@ def check_repair(
         command: what the operator wants.
         roles: roles that may repair, by exception queue; an absent queue allows anybody.
         pending: a decision about this step is already being carried out.
-        model: the parked step's input model.
+        current: the parked step's input, without amendments.
         result_type: the parked step's result type.
 
     Raises:
@@ -60,7 +62,7 @@ def check_repair(
     if command.action is RepairAction.UNDO_ALL and state.pivot_passed:
         raise refuse("The project is already active: correct it forward, or with a business document.")
     if command.action is RepairAction.RETRY_AMENDED:
-        _check_amendment(command.amended_input, model)
+        _check_amendment(current, record.amended or {}, command.amended_input)
     if command.action is RepairAction.SKIP and not undoing:
         if result_type is None:
             raise refuse("This cannot be skipped: correct the data and retry, amend the input, or undo all.")
@@ -112,12 +114,30 @@ def refuse(message: str) -> ApplicationError:
     return ApplicationError(message, type="Refused", non_retryable=True)
 
 
-def _check_amendment(patch: dict[str, Any] | None, model: type[BaseModel] | None) -> None:
-    if not patch or model is None:
+def _check_amendment(
+    current: BaseModel | None, earlier: dict[str, Any], patch: dict[str, Any] | None
+) -> None:
+    """The amended input must still be an input of the step: found here, not when it is used."""
+    if not patch or current is None:
         raise refuse("Retry with amended input needs the amended input.")
-    allowed = sorted(set(model.model_fields) - FIXED)
+    allowed = sorted(set(type(current).model_fields) - FIXED)
     if not set(patch) <= set(allowed):
-        raise refuse(f"Amended input may set {', '.join(allowed)}; got {', '.join(sorted(patch))}.")
+        raise refuse(
+            f"Amended input may set {', '.join(allowed) or 'nothing'}; got {', '.join(sorted(patch))}."
+        )
+    try:
+        amend(current, merge_patch(earlier, patch))
+    except ValidationError as bad:
+        raise refuse(f"The amended input does not fit the step: {_brief(bad)}") from None
+
+
+def amend(current: M, patch: dict[str, Any]) -> M:
+    """A step's input with a merge patch applied.
+
+    Raises:
+        ValidationError: the result is not an input of the step.
+    """
+    return type(current).model_validate(merge_patch(current.model_dump(mode="json"), patch))
 
 
 def _check_role(actor: Actor, roles: tuple[str, ...], what: str) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
@@ -70,6 +70,7 @@ class Saga(Unwinding):
             self._set_status(SagaStatus.RUNNING)
             try:
                 await self._shielded(business())
+                self._check_stop()  # a cancel during the last step counts, unless the pivot has passed
                 self._set_status(SagaStatus.PLANNED if self.start.plan else SagaStatus.COMPLETE)
             except SagaStop as stop:
                 self.state.original = stop.failure
@@ -105,7 +106,7 @@ class Saga(Unwinding):
         record = self._record(id_, title, kind, system)
         if record.state in (StepState.DONE, StepState.SKIPPED):
             return self._result(record, method)
-        self._commands[id_] = (type(command), method)
+        self._commands[id_] = (command, method)
         writes = kind in (StepKind.COMPENSATABLE, StepKind.PIVOT, StepKind.FORWARD_ONLY)
         if record.state not in (StepState.PARKED, StepState.WAITING):
             self._check_stop()
@@ -178,9 +179,7 @@ class Saga(Unwinding):
                 raise outcome
         return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
 
-    async def hold(
-        self, id_: str, title: str, failure: Failure, amendable: type[BaseModel]
-    ) -> dict[str, Any]:
+    async def hold(self, id_: str, title: str, failure: Failure, amendable: BaseModel) -> dict[str, Any]:
         """Park on findings until a person has dealt with them; answers the amendments so far.
 
         The caller reads and judges again. ``amendable`` says what may be amended; nothing can be skipped.
@@ -258,7 +257,7 @@ class Saga(Unwinding):
             command = type(command).model_validate(data)
         if not record.amended:
             return command
-        return type(command).model_validate(desk.merge_patch(command.model_dump(mode="json"), record.amended))
+        return desk.amend(command, record.amended)
 
     def _done(self, record: StepRecord, result: R) -> R:
         if record.case_open:
@@ -313,7 +312,12 @@ class Saga(Unwinding):
                 self.state.cancelled = True
                 if self.state.pivot_passed:
                     self._changed("Cancel came after activation: the saga goes forward")
-        task.result()
+        try:
+            task.result()
+        except ValidationError as bug:
+            # Only an undecodable start may fail the workflow by this; in our own code it is a bug, and a
+            # bug waits for a corrected deployment with everything it built still registered for undo.
+            raise RuntimeError(f"a value of ours does not validate: {bug}") from bug
 
     async def _apply(
         self, record: StepRecord, repair: RepairCommand, method: Callable[..., Any] | None

@@ -51,7 +51,8 @@ class Core:
             )
         )
         self._results: dict[str, Any] = {}
-        self._commands: dict[str, tuple[type[BaseModel], Callable[..., Any] | None]] = {}
+        self._commands: dict[str, tuple[BaseModel, Callable[..., Any] | None]] = {}
+        # The input and the activity of every step under way: what a repair is checked against.
         self._repairs: dict[str, RepairCommand] = {}
         self._decisions: dict[str, GateDecision] = {}
         self._stop: SagaStop | None = None

@@ -84,9 +84,9 @@ class Waiting(Books):
     def check_repair(self, command: RepairCommand, roles: Mapping[str, tuple[str, ...]]) -> None:
         """Refuse a repair that makes no sense (``workflows.desk``)."""
         pending = command.step in self._repairs
-        model, method = self._commands.get(command.step, (None, None))
+        current, method = self._commands.get(command.step, (None, None))
         result = None if method is None else result_type(method)
-        desk.check_repair(self.state, command, roles, pending=pending, model=model, result_type=result)
+        desk.check_repair(self.state, command, roles, pending=pending, current=current, result_type=result)
 
     def repair(self, command: RepairCommand) -> SagaView:
         """Take a checked repair; the waiting step acts on it."""

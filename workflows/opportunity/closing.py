@@ -94,7 +94,7 @@ class Closing:
                 at_stake=plan.at_stake,
                 remedy="Correct the records named, then retry.",
             )
-            await self.saga.hold(BASELINE, "All systems agree", failure, BaselineRetry)
+            await self.saga.hold(BASELINE, "All systems agree", failure, BaselineRetry())
             self.saga.forget(*again)
 
     async def read_all_back(self, plan: EngagementPlan) -> tuple[Any, ...]:
@@ -224,7 +224,7 @@ class Closing:
     async def notify(self, plan: EngagementPlan) -> None:
         """Tell the PMO. A message that cannot be delivered never fails the saga."""
         assert plan.engagement is not None
-        codes = ", ".join(self.saga.state.codes.values())
+        codes = ", ".join(self.saga.state.codes.values()) or "@project.code"
         facts = {
             "Client": plan.clients[0].client.name if plan.clients else "",
             "Engagement": plan.engagement.name,

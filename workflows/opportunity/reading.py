@@ -61,7 +61,7 @@ class Reading:
             failure = _findings_failure(plan, deal)
             if failure.cause in FATAL:
                 raise self.saga.stop(SagaStatus.FAILED, failure)
-            amended = await self.saga.hold(VALIDATE, "Validate", failure, DealAmendment)
+            amended = await self.saga.hold(VALIDATE, "Validate", failure, DealAmendment())
             self.saga.forget(READ_DEAL, ROUTE, *self.steps)
 
     async def read_deal(self, step: str, title: str) -> Opportunity:
