@@ -31,6 +31,7 @@ from canonical.failures import (
 from canonical.refs import RecordRef, SystemRole
 from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind, needs, resolve_write
 from connectors.ports import Writer
+from ledger.outcomes import Outcome
 from ledger.rows import Claim, ClaimState, EffectRow, EffectState, LinkHint
 from ledger.store import Ledger
 from rules.authority import unauthorised
@@ -107,7 +108,11 @@ class Effects:
                 ready = [write for write in waiting if needs(write) <= done.values.keys()]
                 if not ready:
                     missing = ", ".join(sorted(needs(waiting[0]) - done.values.keys()))
-                    raise Defect(f"{waiting[0].title}: nothing gives a value for {missing}.")
+                    raise Defect(
+                        f"{waiting[0].title}: nothing gives a value for {missing}.",
+                        maybe_landed=any(done.made.values()),
+                        survivors=tuple(done.records),
+                    )
                 await self._perform_beside(system, roles, ready, saga, attempt_id, done)
                 waiting = [write for write in waiting if write not in ready]
         done.values = {name: value for name, value in done.values.items() if values.get(name) != value}
@@ -200,7 +205,8 @@ class Effects:
         claim = await self._claim(write, saga, attempt_id, hash_)
         if claim.state is ClaimState.DONE:
             assert claim.landed is not None
-            if claim.body_hash_matches or write.shared is not None:
+            # What was there before us is linked, never overwritten (rule 11).
+            if claim.body_hash_matches or write.shared is not None or not claim.created_by_us:
                 return claim.landed, bool(claim.created_by_us)
             doubt.sent = True
             landed = await self._change(system, write, claim.landed, saga)
@@ -210,11 +216,16 @@ class Effects:
         doubt.sent = claim.state is ClaimState.LOOK
         # An update that was never sent is not looked for: its before-image reads the same record.
         first_update = claim.state is ClaimState.FIRST and write.kind is WriteKind.UPDATE
-        found = None if first_update else await self._look(system, write, claim.state)
+        try:
+            found = None if first_update else await self._look(system, write, claim.state)
+            if found is not None and not claim.body_hash_matches:
+                found = await self._change(system, write, found, saga)
+        except SystemFailure as error:
+            # This attempt sent nothing new: the next one need not sit out its lease.
+            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
+            raise
         if found is not None:
             created = claim.state is ClaimState.LOOK
-            if not claim.body_hash_matches:
-                found = await self._change(system, write, found, saga)
             landed = found
         else:
             doubt.sent = False
@@ -223,8 +234,10 @@ class Effects:
         try:
             await self._prove(system, write, landed)
         except SystemFailure as error:
-            doubt.sent = True
-            await self.ledger.release(write.key, attempt_id, outcome="unknown", failure=error.failure)
+            # A record that was there before us must not look like one of ours to the next attempt.
+            doubt.sent = created
+            outcome: Outcome = "unknown" if created else "not_sent"
+            await self.ledger.release(write.key, attempt_id, outcome=outcome, failure=error.failure)
             raise
         recorded = await self.ledger.done(write.key, attempt_id, landed, created=created, body_hash=hash_)
         if recorded.closed:
@@ -324,10 +337,15 @@ class Effects:
 
     async def _change(self, system: Writer, write: VendorWrite, landed: Landed, saga: SagaRef) -> Landed:
         """An amended input: bring the record that the first form made up to date."""
-        async with asyncio.timeout(saga.call_seconds):
-            if write.kind is WriteKind.UPDATE:
-                return await system.send(write)
-            return await system.amend(write, landed)
+        try:
+            async with asyncio.timeout(saga.call_seconds):
+                if write.kind is WriteKind.UPDATE:
+                    return await system.send(write)
+                return await system.amend(write, landed)
+        except TimeoutError:
+            raise OutcomeUnknown(
+                f"{write.title}: change sent, no answer in time.", system=write.system, key=write.key
+            ) from None
 
     async def _prove(self, system: Writer, write: VendorWrite, landed: Landed) -> None:
         """Read back what matters: an accepted write is not proof."""
