@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 from temporalio.client import Client
@@ -106,6 +107,8 @@ def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker
     Eager hand-over of activities is off: it would skip the queue's rate limit.
     """
     grace = timedelta(seconds=settings.worker.graceful_shutdown_seconds)
+    # Without a name of ours the SDK hashes every loaded module at start: two seconds of a restart.
+    build = settings.worker.build_id or f"trueup-{version('trueup')}"
     if one.workflows:
         return Worker(
             client,
@@ -114,6 +117,7 @@ def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker
             workflow_runner=sandbox(),
             max_concurrent_workflow_tasks=one.slots,
             max_cached_workflows=settings.worker.cached_workflows,
+            build_id=build,
             graceful_shutdown_timeout=grace,
             sticky_queue_schedule_to_start_timeout=STICKY,
             disable_eager_activity_execution=True,
@@ -124,6 +128,7 @@ def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker
         activities=list(one.activities),
         max_concurrent_activities=one.slots,
         max_task_queue_activities_per_second=one.per_second,
+        build_id=build,
         graceful_shutdown_timeout=grace,
         disable_eager_activity_execution=True,
     )

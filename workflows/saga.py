@@ -97,8 +97,20 @@ class Saga(Unwinding):
         queue: str,
         call: CallClass = CallClass.READ,
         system: str | None = None,
+        stands_on: tuple[str, ...] = (),
     ) -> R:
         """Perform one step to its end; a step that is already done returns its result.
+
+        Args:
+            id_: names the step in this saga, in commands and in its key.
+            title: for people.
+            method: the activity.
+            command: its input.
+            kind: what may happen to the step after it is done.
+            queue: task queue of the activity.
+            call: class of time limits.
+            system: the connected system it talks to.
+            stands_on: steps whose records its own hang on; they are undone only after it.
 
         Raises:
             SagaStop: the saga is to end: cancelled, undone by decision, or bad input.
@@ -111,7 +123,7 @@ class Saga(Unwinding):
         if record.state not in (StepState.PARKED, StepState.WAITING):
             self._check_stop()
         if kind is StepKind.COMPENSATABLE and not self.start.plan:
-            self._register_undo(record, queue)
+            self._register_undo(record, queue, stands_on)
         while True:
             if record.state is not StepState.PARKED:
                 result = await self._attempt(record, method, command, queue, call, writes)
@@ -281,7 +293,7 @@ class Saga(Unwinding):
         kept: R = self._results[record.id]
         return kept
 
-    def _register_undo(self, record: StepRecord, queue: str) -> None:
+    def _register_undo(self, record: StepRecord, queue: str, stands_on: tuple[str, ...]) -> None:
         if any(entry.step == record.id for entry in self.state.undo):
             return
         assert record.system is not None
@@ -292,6 +304,7 @@ class Saga(Unwinding):
                 system=record.system,
                 queue=queue,
                 title=record.title,
+                stands_on=stands_on,
             )
         )
 

@@ -56,6 +56,8 @@ class UndoEntry(BaseModel):
     system: str
     queue: str
     title: str
+    stands_on: tuple[str, ...] = ()
+    """Steps whose records this one's hang on: they are undone only after it."""
 
 
 class SagaState(BaseModel):

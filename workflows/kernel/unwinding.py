@@ -34,25 +34,29 @@ class Unwinding(Waiting):
                 await self._await_any_repair([entry])
                 if self._is_undone(entry):
                     break
+            record.id = f"retracted.{entry.step}"
             self.state.undo.remove(entry)
             self.state.steps = [step for step in self.state.steps if step.id != entry.step]
 
     async def _unwind(self) -> None:
-        """Undo everything registered, last first. One that fails parks while the rest go on; once it is
-        repaired, those that were refused because of it are tried again.
+        """Undo everything registered, last first. One that fails parks while the rest go on, except the
+        steps it stands on: a vendor would refuse or only inactivate their records while it is there.
         """
         self._set_status(SagaStatus.UNDOING)
-        open_entries = [entry for entry in reversed(self.state.undo) if not self._is_undone(entry)]
-        while open_entries:
-            blocked = []
+        while open_entries := [entry for entry in reversed(self.state.undo) if not self._is_undone(entry)]:
+            blocked: list[UndoEntry] = []
+            held: set[str] = set()
             for entry in open_entries:
                 record = self._undo_record(entry)
-                if record.state is StepState.UNDO_BLOCKED or not await self._undo(entry, record):
+                if entry.step in held:
+                    record.note = "waits for what hangs on it"
+                elif record.state is StepState.UNDO_BLOCKED or not await self._undo(entry, record):
                     blocked.append(entry)
-            open_entries = blocked
+                else:
+                    continue
+                held.update(entry.stands_on)
             if blocked:
                 await self._await_any_repair(blocked)
-                open_entries = [entry for entry in blocked if not self._is_undone(entry)]
 
     async def _undo(self, entry: UndoEntry, record: StepRecord) -> bool:
         """Undo one step; False when it is blocked and parked."""

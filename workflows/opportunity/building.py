@@ -90,6 +90,7 @@ class Building:
             queue=system_queue(contract.erp),
             call=CallClass.WRITE,
             system=contract.erp,
+            stands_on=(f"clients.{contract.erp}",),
         )
         self.saga.keep(outcome)
         self.saga.state.codes = self.codes(plan)
@@ -140,6 +141,7 @@ class Building:
             queue=system_queue(project.psa),
             call=call,
             system=project.psa,
+            stands_on=(f"delivery.{project.key}",) if prefix == "structure" else (),
         )
         self.saga.keep(outcome)
 
