@@ -1,6 +1,7 @@
 """Undoing one landed write (rule 16): deleted while untouched, else archived or cancelled and marked.
 
-Kantata's deletes are hard and there is no restore. Nothing is deleted unless it still carries our stamp.
+Kantata's deletes are hard and there is no restore. Nothing is deleted unless it still carries our stamp and
+still shows what was proven when it was made.
 """
 
 from __future__ import annotations
@@ -51,26 +52,32 @@ class Undo:
                 remedy="Remove the payment in Kantata by hand, then retry the undo.",
                 key=write.key,
             )
-        found = await self._read(write.record_type, landed.id, write.title)
+        found = await self._read(
+            write.record_type, landed.id, write.title, custom_fields="project_code" in write.expect
+        )
         if found is None:
             return NOTHING
         row, envelope = found
         if not carries(row, envelope, self._mapping.service_name, write.operation, write.stamp):
             raise self._changed(write, landed.id, "it no longer carries our external reference")
+        changed = self._changed_fields(write, row, envelope)
         match write.record_type:
             case "workspace_groups":
                 # Archived projects count too: a group that held one stays with it.
                 if parse(Group, row, self._system).workspace_ids:
                     return self._outcome(UndoResult.RELEASED, write, landed.id)
+                if changed:
+                    # Groups cannot be archived, and a delete cannot be taken back.
+                    raise self._changed(write, landed.id, f"somebody changed its {', '.join(changed)}")
                 return await self._delete(write, landed.id)
             case "workspaces":
-                return await self._project(write, row, envelope)
+                return await self._project(write, row, envelope, bool(changed))
             case "stories":
-                return await self._story(write, row, envelope)
+                return await self._story(write, row, envelope, bool(changed))
             case "workspace_resources":
                 resource = parse(Resource, row, self._system)
                 # Somebody was staffed on it: the project's own undo keeps it (archived) with the project.
-                if resource.user_id or resource.allocations_count or resource.deletable is False:
+                if changed or resource.user_id or resource.allocations_count or resource.deletable is False:
                     return self._outcome(UndoResult.RELEASED, write, landed.id)
                 return await self._delete(write, landed.id)
             case "invoices":
@@ -110,13 +117,18 @@ class Undo:
         await self._put(write, record_id, fields)
         return self._outcome(UndoResult.RESTORED, write, record_id)
 
-    async def _project(self, write: VendorWrite, row: Row, envelope: Envelope) -> UndoOutcome:
+    def _changed_fields(self, write: VendorWrite, row: Row, envelope: Envelope) -> list[str]:
+        """What was proven by reading it back and reads otherwise now: somebody has worked on the record."""
+        now = comparable(write.record_type, row, envelope, self._mapping, self._system)
+        return sorted(name for name, wanted in write.expect.items() if not same(wanted, now.get(name)))
+
+    async def _project(self, write: VendorWrite, row: Row, envelope: Envelope, changed: bool) -> UndoOutcome:
         project = parse(Workspace, row, self._system)
         reference = our_reference(row, envelope, self._mapping.service_name)
         marked = reference is not None and reference.external_status == UNDONE
         if project.archived and marked:
             return self._outcome(UndoResult.INACTIVATED, write, project.id)
-        if not await self._touched(project.id):
+        if not changed and not await self._touched(project.id):
             try:
                 return await self._delete(write, project.id)
             except (Refused, Conflict):
@@ -155,12 +167,12 @@ class Undo:
         )
         return any((parse(Resource, row, self._system).allocations_count or 0) > 0 for row in resources.rows)
 
-    async def _story(self, write: VendorWrite, row: Row, envelope: Envelope) -> UndoOutcome:
+    async def _story(self, write: VendorWrite, row: Row, envelope: Envelope, changed: bool) -> UndoOutcome:
         story = parse(Story, row, self._system)
         worked = (story.logged_billable_time_in_minutes or 0) + (
             story.logged_nonbillable_time_in_minutes or 0
         )
-        if not worked:
+        if not worked and not changed:
             return await self._delete(write, story.id)
         reference = our_reference(row, envelope, self._mapping.service_name)
         if not (story.archived and reference and reference.external_status == UNDONE):
@@ -202,13 +214,15 @@ class Undo:
             key=write.key,
         )
 
-    async def _read(self, kind: str, record_id: str, title: str) -> tuple[Row, Envelope] | None:
+    async def _read(
+        self, kind: str, record_id: str, title: str, *, custom_fields: bool = False
+    ) -> tuple[Row, Envelope] | None:
         return await read_record(
             self._client,
             kind,
             record_id,
             what=f"Undo of {title}: reading",
-            custom_fields=self._mapping.saga_mark_field is not None,
+            custom_fields=custom_fields or self._mapping.saga_mark_field is not None,
         )
 
     async def _put(self, write: VendorWrite, record_id: str, fields: dict[str, Any]) -> None:

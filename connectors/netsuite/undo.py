@@ -1,7 +1,8 @@
 """Undo of landed writes (rule 16).
 
-Deleted while NetSuite allows it; else inactivated (or closed) and marked with the saga's id. NetSuite
-itself refuses to delete what is referred to, which is the only trustworthy test of *untouched*.
+Deleted while untouched; else inactivated (or closed) and marked with the saga's id. *Untouched* means that it
+still shows what was proven when it was made, and that nothing refers to it: NetSuite itself refuses to delete
+what is referred to, which is the only trustworthy test of that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from connectors.netsuite import wire
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.schemas import OrderRecord
 from connectors.netsuite.settings import NetSuiteMapping
+from connectors.netsuite.values import EXPANDED, canonical_values
 
 NUMBER_FIELD = {"job": "entityId", "salesOrder": "tranId"}
 """Numbers that stay used up when the record goes (rule 16)."""
@@ -34,7 +36,7 @@ class Undoer:
         if write.kind is WriteKind.UPDATE:
             return await self._restore(write, before or {})
         ref = self.client.ref(write.record_type, landed.id)
-        record = await self.client.get(write.record_type, landed.id, expand=write.record_type == "salesOrder")
+        record = await self.client.get(write.record_type, landed.id, expand=write.record_type in EXPANDED)
         if record is None:
             # Deleted before, perhaps by an undo whose answer was lost: its number is used up all the same.
             gap = landed.values.get("code") if self.mapping.project_auto_numbering else None
@@ -50,6 +52,11 @@ class Undoer:
                 remedy="Credit it (credit memo) through the billing saga.",
             )
         gap = self._number(write, record)
+        changed = self._changed(write, record)
+        if changed:
+            return await self._retire(
+                write, ref, record, gap, _by_somebody(self.client.system, write, ref, changed)
+            )
         try:
             deleted = await self.client.delete(
                 write.record_type, landed.id, what=f"Undo: {write.title}", key=write.key
@@ -61,6 +68,11 @@ class Undoer:
         return UndoOutcome(
             result=UndoResult.DELETED if deleted else UndoResult.NOTHING_THERE, ref=ref, gap=gap
         )
+
+    def _changed(self, write: VendorWrite, record: Mapping[str, Any]) -> list[str]:
+        """What was proven by reading it back and reads otherwise now: somebody has worked on the record."""
+        now = canonical_values(self.mapping, write.record_type, record)
+        return sorted(name for name, wanted in write.expect.items() if not wire.shows(now.get(name), wanted))
 
     def _number(self, write: VendorWrite, record: Mapping[str, Any]) -> str | None:
         field = NUMBER_FIELD.get(write.record_type)
@@ -122,17 +134,21 @@ class Undoer:
         ours = {field: write.body[field] for field in write.restore if field in (write.body or {})}
         changed = sorted(f for f, value in ours.items() if not wire.shows(record.get(f), value))
         if changed:
-            raise Conflict(
-                f"Undo: {write.title}: somebody changed {', '.join(changed)} of {ref} since.",
-                cause=Cause.CHANGED_BY_SOMEBODY,
-                system=self.client.system,
-                record=ref,
-                field=changed[0],
-                key=write.key,
-                remedy="Decide in NetSuite which value stands, then retry or skip this undo.",
-            )
+            raise _by_somebody(self.client.system, write, ref, changed)
         await self.client.patch(ref.type, ref.id, before, what=f"Undo: {write.title}", key=write.key)
         return UndoOutcome(result=UndoResult.RESTORED, ref=ref)
+
+
+def _by_somebody(system: str, write: VendorWrite, ref: RecordRef, changed: list[str]) -> Conflict:
+    return Conflict(
+        f"Undo: {write.title}: somebody changed {', '.join(changed)} of {ref} since.",
+        cause=Cause.CHANGED_BY_SOMEBODY,
+        system=system,
+        record=ref,
+        field=changed[0],
+        key=write.key,
+        remedy="Decide in NetSuite which value stands, then retry or skip this undo.",
+    )
 
 
 def _mark(field: str | None, saga: str) -> dict[str, str]:
