@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-from datetime import date
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
-
-import httpx
+from typing import Any, ClassVar
 
 from canonical.authority import Phase
 from canonical.delivery import DeliveryProject, DeliveryTemplate, Milestone, RolePlaceholder
-from canonical.money import Money
-from canonical.operations import DeliverySetup, WriteContext, delivery_symbol
-from canonical.refs import Dimensions
-from canonical.writes import VendorWrite, resolve_write
-from connectors.kantata import KantataConnector
+from canonical.money import Money, exponent
+from canonical.operations import ChangePage, DeliverySetup, WriteContext, delivery_symbol
+from canonical.refs import Dimensions, SystemRole
+from canonical.writes import Landed, VendorWrite, resolve_write
+from connectors.kantata import KantataConnector, billing_plans
 from connectors.kantata.settings import KantataMapping, KantataSettings, StatusKeys
 from connectors.kit.secrets import Secret
 from simulators.kantata import build
-from simulators.kit import Running, serve
+from simulators.kit import Running
+from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
 
 SYSTEM = "kantata-main"
 SECRET = "kantata-token"
@@ -45,9 +45,22 @@ TREE = {
 class Subject:
     """One account with a template, roles and custom fields, and the connector that talks to it."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.running: Running = serve(build())
-        self.control = httpx.Client(base_url=self.running.base_url, trust_env=False, timeout=10)
+    name: ClassVar[str] = "kantata"
+    title: ClassVar[str] = "Kantata OX"
+    roles: ClassVar[tuple[SystemRole, ...]] = (SystemRole.PSA,)
+    creating: ClassVar[Route] = Route("POST", "/workspace_groups")
+    looking: ClassVar[Route] = Route("GET", "/workspace_groups")
+    deleting: ClassVar[Route] = Route("DELETE", "/workspace_groups/")
+    token: ClassVar[Route | None] = None
+    taken: ClassVar[str] = "Name has already been taken"
+    no_bulk: ClassVar[str | None] = (
+        "Kantata does not document an outcome per line for its bulk creates, so the connector makes one call "
+        "per record"
+    )
+
+    def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
+        self.running: Running = site.serve(build())
+        self.control = site.control(self.running)
         os.environ["KANTATA_TEST_TOKEN"] = SECRET
         self.prepare()
         self.connector = self.build(**settings)
@@ -85,6 +98,7 @@ class Subject:
             "base_url": self.running.base_url,
             "token": Secret(env="KANTATA_TEST_TOKEN"),
             "mapping": self.mapping(),
+            "ca_file": self.running.ca_file,
         }
         return KantataConnector(SYSTEM, KantataSettings(**{**values, **settings}))
 
@@ -177,6 +191,131 @@ class Subject:
     def project_id(values: dict[str, str], setup: DeliverySetup) -> str:
         """The workspace's id."""
         return values[f"{delivery_symbol(setup.project.key)}.id"]
+
+    async def an_update(self) -> VendorWrite:
+        """The activation of a project that is there."""
+        return await self.update()
+
+    async def priced(self, currency: str, amount: Decimal) -> VendorWrite:
+        """A project with a budget in that currency; its group is there."""
+        setup = self.setup(currency=currency, amount=str(amount), milestones=(), placeholders=())
+        group, project = self.connector.plan_project(self.context(), setup)
+        landed = await self.connector.find(group) or await self.connector.send(group)
+        return resolve_write(project, self.values(setup, **{f"{group.symbol}.id": landed.id}))
+
+    async def own(self, title: str) -> VendorWrite:
+        """A project; its group is there."""
+        setup = self.setup(title=title, milestones=(), placeholders=())
+        group, project = self.connector.plan_project(self.context(), setup)
+        landed = await self.connector.find(group) or await self.connector.send(group)
+        return resolve_write(project, self.values(setup, **{f"{group.symbol}.id": landed.id}))
+
+    def title_in(self, landed: Landed) -> str:
+        """The project's title."""
+        return str(self.record("workspaces", landed.id)["title"])
+
+    def plans(self) -> list[VendorWrite]:
+        """What opportunity-to-project makes, and the later sagas' marks, invoices, payments, revenue."""
+        setup, kantata, before = self.setup(), self.connector, self.context()
+        after, settings = self.context(phase=Phase.AFTER_APPROVAL), kantata._settings
+        money, day = setup.project.budget, date(2026, 1, 31)
+        line = billing_plans.ExportedLine(subject_type="TimeEntry", subject_id="1", document="INV-1")
+        invoice = billing_plans.InvoiceCopy(
+            key="INV-1", number="INV-1", project="901", time_entry_ids=("1",), issued_on=day,
+            payment_days=30, purchase_order="PO 1", project_code=CODE,
+        )  # fmt: skip
+        payment = billing_plans.FullPayment(key="INV-1", project="901", invoice="7", receipt="R 88")
+        revenue = billing_plans.Recognition(
+            key="2026-01", project="901", first=date(2026, 1, 1), last=day, amount=money, to_date=money
+        )
+        return [
+            *kantata.plan_project(before, setup),
+            *kantata.plan_structure(before, setup),
+            *kantata.plan_activation(after, setup),
+            *billing_plans.plan_exported(SYSTEM, settings, after, [line]),
+            billing_plans.plan_invoice(SYSTEM, settings, after, invoice),
+            billing_plans.plan_payment(SYSTEM, settings, after, payment),
+            billing_plans.plan_revenue(SYSTEM, settings, after, revenue),
+        ]
+
+    # --- what others do, and what is there ------------------------------------------------------------
+
+    def made(self, write: VendorWrite) -> list[dict[str, Any]]:
+        """Groups that carry the stamp."""
+        ours = {
+            str(reference["subject_id"])
+            for reference in self.records("external_references")
+            if reference["service_model_ref"] == write.stamp
+        }
+        return [record for record in self.records("workspace_groups") if str(record["id"]) in ours]
+
+    def name_of(self, record: Mapping[str, Any]) -> str:
+        """The group's name."""
+        return str(record["name"])
+
+    def amount_in(self, landed: Landed) -> Decimal:
+        """The project's budget."""
+        project = self.record("workspaces", landed.id)
+        return Decimal(str(project["price_in_cents"])).scaleb(-exponent(project["currency"]))
+
+    async def edit_created(self, landed: Landed) -> None:
+        """Somebody renames the group."""
+        body = {"workspace_group": {"name": "Renamed by somebody"}}
+        self.vendor("PUT", f"workspace_groups/{landed.id}", body)
+
+    async def edit_updated(self, landed: Landed) -> None:
+        """Somebody closes the project."""
+        self.vendor("PUT", f"workspaces/{landed.id}", {"workspace": {"status_key": 340}})
+
+    async def moving(self) -> list[str]:
+        """Time of a project: 900 entries, three a second."""
+        setup, start = self.setup(), datetime(2026, 1, 5, tzinfo=UTC)
+        values, _ = await self.project(setup)
+        project = self.project_id(values, setup)
+        self.vendor(
+            "POST", "participations",
+            {"participation": {"workspace_id": int(project), "user_id": 77, "role": "maven"}},
+        )  # fmt: skip
+        self.seed(
+            time_entries=[
+                {"id": 90000 + n, "workspace_id": project, "user_id": 77, "date_performed": "2026-01-05",
+                 "time_in_minutes": 5, "updated_at": (start + timedelta(seconds=n // 3)).isoformat()}
+                for n in range(900)
+            ]
+        )  # fmt: skip
+        return [str(90000 + n) for n in range(900)]
+
+    async def move(self, record_id: str) -> None:
+        """Somebody corrects an entry."""
+        self.vendor("PUT", f"time_entries/{record_id}", {"time_entry": {"notes": "corrected"}})
+
+    async def poll(self, cursor: str | None) -> ChangePage:
+        """A portion of the time entries, approved or not."""
+        return await self.connector.feeds.time_changes(cursor, limit=150, approved_only=False)
+
+    async def bulk(self) -> list[BulkLine]:
+        """Nothing to accept; see ``no_bulk``."""
+        return []
+
+    # --- credentials ----------------------------------------------------------------------------------
+
+    def wrong_credentials(self) -> tuple[dict[str, Any], str]:
+        """A token that the account does not know."""
+        wrong = os.environ["KANTATA_TEST_WRONG"] = "wrong-kantata-token"
+        return {"token": Secret(env="KANTATA_TEST_WRONG")}, wrong
+
+    def rotate(self) -> None:
+        """An administrator makes another token; the old one is revoked."""
+        rotated = os.environ["KANTATA_TEST_TOKEN"] = "rotated-kantata-token"
+        self.configure(tokens=[rotated])
+
+    async def secrets(self) -> list[str]:
+        """The token."""
+        return [SECRET]
+
+    def shown_settings(self) -> str:
+        """The settings, printed."""
+        return repr(self.connector._settings) + self.connector._settings.model_dump_json()
 
     # --- the simulator's control API ----------------------------------------------------------------
 

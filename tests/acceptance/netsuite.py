@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
-import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from canonical.authority import Phase
+from canonical.billing import ApprovalState, BillingEvent, TimeEntry
 from canonical.engagement import Contract
-from canonical.operations import ContractSetup, WriteContext
+from canonical.money import Money
+from canonical.operations import ChangePage, ContractSetup, WriteContext
 from canonical.parties import Client
-from canonical.writes import Landed, VendorWrite, resolve_write
+from canonical.refs import Dimensions, RecordRef, SystemRole
+from canonical.writes import Landed, VendorWrite, resolve_write, symbol
 from connectors.netsuite import NetSuiteConnector
+from connectors.netsuite.billing_plans import Charge, CreditRequest, InvoiceRequest, TimeBill
 from connectors.netsuite.settings import NetSuiteSettings
-from simulators.kit import Running, serve
+from simulators.kit import Running
 from simulators.netsuite import build
+from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
 from tests.connectors import netsuite_samples as samples
 
 SYSTEM = samples.SYSTEM
@@ -44,9 +50,13 @@ CUSTOM = {
 }
 
 
+PROJECT, CONTRACT = "project:006A1.DE01.EUR.id", "contract:006A1.DE01.EUR.id"
+DAY = date(2026, 12, 1)
+
+
 @cache
-def key_pair() -> tuple[str, str]:
-    """(private PEM, public PEM) of the test's certificate."""
+def key_pair(serial: int = 1) -> tuple[str, str]:
+    """(private PEM, public PEM) of the test's certificates; another one for each serial."""
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -60,9 +70,19 @@ def key_pair() -> tuple[str, str]:
 class Subject:
     """One account with entities, currencies and items, and the connector that talks to it."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.running: Running = serve(build())
-        self.control = httpx.Client(base_url=self.running.base_url, trust_env=False, timeout=10)
+    name: ClassVar[str] = "netsuite"
+    title: ClassVar[str] = "Oracle NetSuite"
+    roles: ClassVar[tuple[SystemRole, ...]] = (SystemRole.ERP,)
+    creating: ClassVar[Route] = Route("PUT", "/customer/eid:")
+    looking: ClassVar[Route] = Route("GET", "/customer/eid:")
+    deleting: ClassVar[Route] = Route("DELETE", "/customer/")
+    token: ClassVar[Route | None] = Route("POST", "/token")
+    taken: ClassVar[str] = "A record with this external ID already exists."
+    no_bulk: ClassVar[str | None] = None
+
+    def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
+        self.running: Running = site.serve(build())
+        self.control = site.control(self.running)
         private, public = key_pair()
         os.environ[KEY_VARIABLE] = private
         self.configure(
@@ -108,7 +128,14 @@ class Subject:
             "private_key": {"env": KEY_VARIABLE},
         }
         return samples.settings(
-            self.running.base_url, **{"auth": auth, "search_lag_seconds": 0, **changes, "mapping": mapping}
+            self.running.base_url,
+            **{
+                "auth": auth,
+                "search_lag_seconds": 0,
+                "ca_file": self.running.ca_file,
+                **changes,
+                "mapping": mapping,
+            },
         )
 
     def build(self, **settings: Any) -> NetSuiteConnector:
@@ -165,6 +192,165 @@ class Subject:
         values, _ = await self.contract()
         planned = self.connector.plan_activation(self.context(), samples.contract())[0]
         return resolve_write(planned, values)
+
+    async def an_update(self) -> VendorWrite:
+        """The opening of a project that is there."""
+        values, _ = await self.contract()
+        after = self.context(phase=Phase.AFTER_APPROVAL)
+        return resolve_write(self.connector.plan_activation(after, samples.contract())[1], values)
+
+    async def priced(self, currency: str, amount: Decimal) -> VendorWrite:
+        """A sales order in that currency; its client and project are there."""
+        line = samples.line(amount=str(amount), currency=currency)
+        contract = samples.contract(line, currency=currency)
+        client = samples.setup_of(samples.client(f"001{currency}"), currencies=(currency,))
+        setup = samples.contract_setup(contract, client_key=f"001{currency}")
+        values, _ = await self.perform(self.connector.plan_clients(self.context(), [client]))
+        *first, order = self.connector.plan_contract_and_project(self.context(), setup)
+        values, _ = await self.perform(first, values)
+        return resolve_write(order, values)
+
+    async def own(self, title: str) -> VendorWrite:
+        """A project; its customer is there."""
+        setup = samples.contract_setup(samples.contract(), name=title)
+        client = self.connector.plan_clients(self.context(), [samples.setup_of(samples.client())])
+        values, _ = await self.perform(client)
+        return resolve_write(self.connector.plan_contract_and_project(self.context(), setup)[0], values)
+
+    def title_in(self, landed: Landed) -> str:
+        """The project's name."""
+        return str(self.record("job", landed.id)["companyName"])
+
+    async def active(self) -> dict[str, str]:
+        """Symbol values of an active contract."""
+        values, _ = await self.contract()
+        after = self.context(phase=Phase.AFTER_APPROVAL)
+        values, _ = await self.perform(self.connector.plan_activation(after, samples.contract()), values)
+        return values
+
+    def time(self, project: str, number: int, employee: str = "14") -> TimeBill:
+        """One approved time entry to post."""
+        entry = TimeEntry(
+            ref=RecordRef(system="kx", type="time_entry", id=str(number)), source_revision="r1",
+            project_code="PRJ1", worker_id="w1", role="consultant", work_date=date(2026, 11, 18), minutes=450,
+            billable=True, approval=ApprovalState.APPROVED, approved_at=datetime(2026, 11, 19, tzinfo=UTC),
+            employing_entity="DE01", project_entity="DE01", note="Workshop",
+            dimensions=Dimensions(region="emea", legal_entity="DE01"),
+        )  # fmt: skip
+        return TimeBill(entry, project=project, employee=employee, item="31")
+
+    def plans(self) -> list[VendorWrite]:
+        """Clients with parent, further entity and currency; contract, schedule, project; billing."""
+        erp, before = self.connector, self.context()
+        after = self.context(phase=Phase.AFTER_APPROVAL)
+        entities, currencies = ("DE01", "UK01"), ("EUR", "GBP")
+        parent = samples.setup_of(samples.client("001P", "Parent"), entities=entities)
+        child = samples.setup_of(
+            samples.client(), entities=entities, currencies=currencies, parent_symbol=parent.symbol
+        )
+        billed = samples.schedule((date(2026, 12, 31), "500.00"), (date(2027, 1, 31), "500.00"))
+        contract = samples.contract(samples.line(schedule=billed))
+        event = BillingEvent(
+            key="006A1.L2.1", contract_key=contract.key, line_key="L2", kind="milestone", due=DAY,
+            amount=Money(amount=Decimal("500.00"), currency="EUR"),
+        )  # fmt: skip
+        invoice = InvoiceRequest("G1.1", order=symbol("contract:K"), on=DAY, purchase_order="PO-7")
+        return [
+            *erp.plan_clients(before, [parent, child]),
+            *erp.plan_contract_and_project(before, samples.contract_setup(contract)),
+            *erp.plan_activation(after, contract),
+            *erp.plan_time_bills(after, [self.time("77", 1)]),
+            *erp.plan_charges(after, [Charge(event, project="77", item="31", charge_type="-19")]),
+            erp.plan_invoice(after, invoice),
+            erp.plan_credit_memo(after, CreditRequest("G1.c1", invoice="880", on=DAY, reason="Wrong rate")),
+        ]
+
+    # --- what others do, and what is there ------------------------------------------------------------
+
+    def made(self, write: VendorWrite) -> list[dict[str, Any]]:
+        """Customers that carry the stamp."""
+        return [record for record in self.records("customer") if record.get("externalId") == write.stamp]
+
+    def name_of(self, record: Mapping[str, Any]) -> str:
+        """The customer's name."""
+        return str(record["companyName"])
+
+    def amount_in(self, landed: Landed) -> Decimal:
+        """The sum of the order's lines."""
+        lines = self.record("salesOrder", landed.id)["item"]["items"]
+        return sum((Decimal(str(line["amount"])) for line in lines), Decimal(0))
+
+    async def edit_created(self, landed: Landed) -> None:
+        """Finance renames the customer."""
+        await self.patch("customer", landed.id, companyName="Renamed by somebody")
+
+    async def edit_updated(self, landed: Landed) -> None:
+        """Finance closes the project."""
+        await self.patch("job", landed.id, entityStatus={"id": "1"})
+
+    async def patch(self, record_type: str, record_id: str, **fields: Any) -> None:
+        """Somebody else's change, through a session of their own."""
+        somebody = self.build()
+        await somebody._client.patch(record_type, record_id, fields, what="Somebody edits it")
+        await somebody.close()
+
+    async def moving(self) -> list[str]:
+        """Seven invoices."""
+        values, after = await self.active(), self.context(phase=Phase.AFTER_APPROVAL)
+        line = {"orderLine": 1, "quantity": "1", "amount": "100.00"}
+        requests = [
+            InvoiceRequest(f"G1.{n}", order=values[CONTRACT], on=DAY, lines=(line,)) for n in range(7)
+        ]
+        writes = [self.connector.plan_invoice(after, request) for request in requests]
+        return [landed.id for _, landed in (await self.perform(writes))[1]]
+
+    async def move(self, record_id: str) -> None:
+        """Finance edits an invoice."""
+        await self.patch("invoice", record_id, memo="moved")
+
+    async def poll(self, cursor: str | None) -> ChangePage:
+        """Two transactions at most."""
+        return await self.connector.changed_transactions_since(cursor, limit=2)
+
+    async def bulk(self) -> list[BulkLine]:
+        """Four time entries; the second names an employee that is not there."""
+        project = (await self.active())[PROJECT]
+        bills = [self.time(project, n, "999" if n == 1 else "14") for n in range(4)]
+        writes = self.connector.plan_time_bills(self.context(phase=Phase.AFTER_APPROVAL), bills)
+        ticket = await self.connector.submit_batch("window-1", writes)
+        outcomes = await self.connector.batch_outcome(ticket, writes)
+        assert outcomes is not None
+        stamps = {record["externalId"] for record in self.records("timeBill")}
+        return [
+            BulkLine(landed=outcome.landed, told=str(outcome.failure or ""), there=write.stamp in stamps)
+            for write, outcome in zip(writes, outcomes, strict=True)
+        ]
+
+    # --- credentials ----------------------------------------------------------------------------------
+
+    def wrong_credentials(self) -> tuple[dict[str, Any], str]:
+        """A private key whose certificate the account does not know."""
+        private, _ = key_pair(2)
+        os.environ["NETSUITE_TEST_WRONG"] = private
+        auth = {**self.settings().auth.model_dump(), "private_key": {"env": "NETSUITE_TEST_WRONG"}}
+        return {"auth": auth}, private.splitlines()[1]
+
+    def rotate(self) -> None:
+        """The certificate is replaced; tokens of the old one die with it."""
+        private, public = key_pair(3)
+        self.configure(certificates={"cert-1": public})
+        os.environ[KEY_VARIABLE] = private
+        self.fault("expired_token", method=self.creating.method, path=self.creating.path)
+
+    async def secrets(self) -> list[str]:
+        """The private key and the token."""
+        request = self.connector._client.session.client.build_request("GET", "/")
+        headers = await self.connector._client.session.auth.headers(request)
+        return [key_pair()[0].splitlines()[1], headers["Authorization"].removeprefix("Bearer ")]
+
+    def shown_settings(self) -> str:
+        """The settings, printed."""
+        return repr(self.settings()) + self.settings().model_dump_json()
 
     # --- the simulator's control API ----------------------------------------------------------------
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
-
-import httpx
+from collections.abc import Mapping as Fields
+from decimal import Decimal
+from typing import Any, ClassVar
 
 from canonical.authority import Phase
-from canonical.operations import DealOutcome, WriteContext
-from canonical.refs import RecordRef
-from canonical.writes import VendorWrite
+from canonical.money import Money
+from canonical.operations import ChangePage, DealOutcome, WriteContext
+from canonical.refs import RecordRef, SystemRole
+from canonical.writes import Landed, VendorWrite
 from connectors.kit.secrets import Secret
 from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.plans import new_record
@@ -22,8 +23,9 @@ from connectors.salesforce.settings import (
     OpportunityFields,
     SalesforceSettings,
 )
-from simulators.kit import Running, serve
+from simulators.kit import Running
 from simulators.salesforce import build
+from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
 
 SYSTEM = "sf-main"
 SECRET = "sim-salesforce-secret"
@@ -86,9 +88,19 @@ SCHEMA: dict[str, list[dict[str, Any]]] = {
 class Subject:
     """One organisation with one client and one won deal, and the connector that talks to it."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.running: Running = serve(build())
-        self.control = httpx.Client(base_url=self.running.base_url, trust_env=False, timeout=10)
+    name: ClassVar[str] = "salesforce"
+    title: ClassVar[str] = "Salesforce"
+    roles: ClassVar[tuple[SystemRole, ...]] = (SystemRole.CRM,)
+    creating: ClassVar[Route] = Route("PATCH", "/sobjects/Account/Saga_Key__c/")
+    looking: ClassVar[Route] = Route("GET", "/query")
+    deleting: ClassVar[Route] = Route("DELETE", "/sobjects/Account/")
+    token: ClassVar[Route | None] = Route("POST", "/services/oauth2/token")
+    taken: ClassVar[str] = "DUPLICATE_VALUE: duplicate value found: Saga_Key__c"
+    no_bulk: ClassVar[str | None] = None
+
+    def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
+        self.running: Running = site.serve(build())
+        self.control = site.control(self.running)
         os.environ["SALESFORCE_TEST_ID"] = "sim-salesforce-client"
         os.environ["SALESFORCE_TEST_SECRET"] = SECRET
         currencies = {
@@ -126,6 +138,7 @@ class Subject:
                 client_id=Secret(env="SALESFORCE_TEST_ID"), client_secret=Secret(env="SALESFORCE_TEST_SECRET")
             ),
             "mapping": mapping,
+            "ca_file": self.running.ca_file,
             **settings,
         }
         return SalesforceConnector(SYSTEM, SalesforceSettings(**values))
@@ -158,7 +171,7 @@ class Subject:
             object_="Account",
             identity=self.deal,
             body={"Name": name, "Site": "trueup"},
-            sets={"Name": "contract.name", "Site": "contract.external_key"},
+            sets={"Name": "contract.name", "Site": "opportunity.engagement_code"},
             symbol=f"record:{self.deal}",
             title="Create the project's record",
             inactivate={"Lifecycle__c": "Retired"} if retire else None,
@@ -178,6 +191,125 @@ class Subject:
             ),
         )
         return write
+
+    async def an_update(self) -> VendorWrite:
+        """The deal is told its project."""
+        return self.update()
+
+    async def priced(self, currency: str, amount: Decimal) -> VendorWrite:
+        """What was invoiced, shown on a deal of that currency."""
+        (deal,) = self.seed(
+            "Opportunity",
+            [{"Name": currency, "AccountId": self.account, "StageName": "Closed Won",
+              "CloseDate": "2026-10-30", "CurrencyIsoCode": currency}],
+        )  # fmt: skip
+        return self.feedback(RecordRef(system=SYSTEM, type="Opportunity", id=deal), currency, amount)
+
+    async def own(self, title: str) -> VendorWrite:
+        """The record of ours."""
+        return self.create(title)
+
+    def title_in(self, landed: Landed) -> str:
+        """Its name."""
+        return str(self.record("Account", landed.id)["Name"])
+
+    def feedback(self, ref: RecordRef, currency: str, amount: Decimal) -> VendorWrite:
+        """What was invoiced, shown on a deal or account."""
+        figures = {"invoiced": Money(amount=amount, currency=currency)}
+        (write,) = self.connector.plan_invoice_feedback(self.context(), ref, figures)
+        return write
+
+    def plans(self) -> list[VendorWrite]:
+        """Write-back and figures (a record beside the deal is the firm's own plan, see ``create``)."""
+        deal = RecordRef(system=SYSTEM, type="Opportunity", id=self.deal)
+        all_figures = {
+            name: Money(amount=Decimal("1.50"), currency="EUR")
+            for name in ("invoiced", "paid", "balance", "recognised_revenue")
+        }
+        return [
+            self.update(),
+            self.create(),
+            self.feedback(RecordRef(system=SYSTEM, type="Account", id=self.account), "EUR", Decimal("1.50")),
+            *self.connector.plan_invoice_feedback(self.context(), deal, all_figures),
+        ]
+
+    # --- what others do, and what is there ------------------------------------------------------------
+
+    def made(self, write: VendorWrite) -> list[dict[str, Any]]:
+        """Accounts that carry the stamp."""
+        return [record for record in self.records("Account") if record.get("Saga_Key__c") == write.stamp]
+
+    def name_of(self, record: Fields[str, Any]) -> str:
+        """The account's name."""
+        return str(record["Name"])
+
+    def amount_in(self, landed: Landed) -> Decimal:
+        """What was invoiced, as the deal holds it."""
+        return Decimal(str(self.record("Opportunity", landed.id)["Invoiced__c"]))
+
+    def change(self, type_: str, id_: str, **fields: Any) -> None:
+        """Somebody edits a record in the user interface."""
+        self._ask("POST", "change", {"type": type_, "id": id_, "fields": fields})
+
+    async def edit_created(self, landed: Landed) -> None:
+        """Somebody renames the account."""
+        self.change("Account", landed.id, Name="Renamed by somebody")
+
+    async def edit_updated(self, landed: Landed) -> None:
+        """Somebody corrects the project's code on the deal."""
+        self.change("Opportunity", landed.id, Project_Code__c="corrected")
+
+    async def moving(self) -> list[str]:
+        """Nine further won deals."""
+        deal = {"StageName": "Closed Won", "CloseDate": "2026-10-30"}
+        return [self.deal, *self.seed("Opportunity", [{"Name": f"Deal {n}", **deal} for n in range(9)])]
+
+    async def move(self, record_id: str) -> None:
+        """Somebody edits a deal."""
+        self.change("Opportunity", record_id, NextStep="Call them")
+
+    async def poll(self, cursor: str | None) -> ChangePage:
+        """Four won deals at most."""
+        return await self.connector.won_deals_since(cursor, limit=4)
+
+    async def bulk(self) -> list[BulkLine]:
+        """Four accounts get another site; the second of them is not there any more."""
+        ids = self.seed("Account", [{"Name": f"Client {n}"} for n in range(4)])
+        assert await self.connector.client.delete("Account", ids[1], what="Somebody deletes it")
+        rows = [{"Id": id_, "Site": "bulk"} for id_ in ids]
+        outcomes = await self.connector.client.update_many("Account", rows, what="Bulk")
+        sites = {record["Id"]: record.get("Site") for record in self.records("Account")}
+        return [
+            BulkLine(
+                landed=outcome.id if outcome.success else None,
+                told="; ".join(error.message for error in outcome.errors),
+                there=sites.get(id_) == "bulk",
+            )
+            for id_, outcome in zip(ids, outcomes, strict=True)
+        ]
+
+    # --- credentials ----------------------------------------------------------------------------------
+
+    def wrong_credentials(self) -> tuple[dict[str, Any], str]:
+        """A client secret that the organisation does not know."""
+        wrong = os.environ["SALESFORCE_TEST_WRONG"] = "wrong-salesforce-secret"
+        secret = Secret(env="SALESFORCE_TEST_WRONG")
+        client = Secret(env="SALESFORCE_TEST_ID")
+        return {"auth": ClientCredentials(client_id=client, client_secret=secret)}, wrong
+
+    def rotate(self) -> None:
+        """The app's secret is renewed and its sessions end."""
+        rotated = os.environ["SALESFORCE_TEST_SECRET"] = "rotated-salesforce-secret"
+        self.configure(client_secret=rotated)
+        self._ask("DELETE", "tokens")
+
+    async def secrets(self) -> list[str]:
+        """Client secret and token."""
+        return [SECRET, (await self.connector.client.tokens.auth.token()).value]
+
+    def shown_settings(self) -> str:
+        """The settings, printed."""
+        return repr(self.connector.settings) + self.connector.settings.model_dump_json()
 
     # --- the simulator's control API ----------------------------------------------------------------
 
