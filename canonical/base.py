@@ -8,7 +8,7 @@ newer one's field. Strictness lives at the connectors' edge.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,5 +36,8 @@ class Canonical(BaseModel):
 
 def data_class_of(model: type[BaseModel], field: str) -> DataClass:
     """The data class of a model's field; ``INTERNAL`` unless the annotation says otherwise."""
-    metadata: list[Any] = model.model_fields[field].metadata
-    return next((mark for mark in metadata if isinstance(mark, DataClass)), DataClass.INTERNAL)
+    info = model.model_fields[field]
+    # ``Personal | None`` keeps its mark inside the union; pydantic lifts only those of the whole field.
+    inner = [mark for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ())]
+    marks: list[Any] = [*info.metadata, *inner]
+    return next((mark for mark in marks if isinstance(mark, DataClass)), DataClass.INTERNAL)
