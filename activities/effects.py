@@ -392,13 +392,18 @@ class Effects:
                 continue
             shared.add(row.shared)
             await self._wait_out(row)
-            released = await self.ledger.release_hold(row.shared, saga.saga_id)
+            released = await self.ledger.release_hold(row.shared, saga.saga_id, step_key)
             for effect in released.effects:
                 await self._undo_one(system, effect, saga, words, gaps)
             if not released.effects:
-                reason = "it was there before us" if released.last else "another saga relies on it"
-                words.append(f"{row.title}: let go, {reason}")
+                words.append(f"{row.title}: let go, {await self._why_kept(row.shared, saga, released.last)}")
         return UndoStepResult(done=tuple(words), gaps=tuple(gaps))
+
+    async def _why_kept(self, shared: str, saga: SagaRef, last: bool) -> str:
+        if last:
+            return "it was there before us"
+        others = set(await self.ledger.holders(shared)) - {saga.saga_id}
+        return "another saga relies on it" if others else "the saga's other steps still rely on it"
 
     async def _undo_one(
         self, system: Writer, row: EffectRow, saga: SagaRef, words: list[str], gaps: list[str]

@@ -7,7 +7,7 @@ no saga can latch on to a record that is about to be deleted.
 
 from __future__ import annotations
 
-from sqlalchemy import delete
+from sqlalchemy import delete, not_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -70,8 +70,12 @@ class SharedRecords(AuditTrail):
         return set(await session.exec(query.distinct()))
 
     @unbroken
-    async def release_hold(self, shared_key: str, saga_id: str) -> HoldReleased:
+    async def release_hold(self, shared_key: str, saga_id: str, step_key: str | None = None) -> HoldReleased:
         """Let go. When nobody else holds the record and it is ours, its effects are marked ``undoing``.
+
+        With ``step_key`` only that step lets go: the other steps of the saga may still have records in the
+        shared one, so the last of them undoes it. The last hold stays until the effects are undone:
+        whoever repeats the step's undo after a crash finds the record by it.
 
         Repeating it after a crash gives the same effects again, as far as they are not undone yet. A
         record is ours when its first create was: done with ``created``, or nobody has looked yet.
@@ -81,8 +85,13 @@ class SharedRecords(AuditTrail):
         async with self.transaction() as session:
             await self.lock(session, f"effect:{shared_key}")
             held = col(Holder.shared_key) == shared_key
-            await session.exec(delete(Holder).where(held, col(Holder.saga_id) == saga_id))
-            if (await session.exec(select(Holder.id).where(held))).first() is not None:
+            own = held & (col(Holder.saga_id) == saga_id)
+            if step_key is not None:
+                own = own & (col(Holder.step_key) == step_key)
+            others = (await session.exec(select(Holder.id).where(held, not_(own)))).first() is not None
+            if others or step_key is None:
+                await session.exec(delete(Holder).where(own))
+            if others:
                 return HoldReleased(last=False, created_by_us=False)
             rows = list(
                 await session.exec(
@@ -95,6 +104,7 @@ class SharedRecords(AuditTrail):
             )
             creates = [row for row in rows if row.kind == WriteKind.CREATE]
             if not creates or not _ours(creates[-1]):
+                await session.exec(delete(Holder).where(own))
                 return HoldReleased(last=True, created_by_us=False)
             for row in rows:
                 row.state = EffectState.UNDOING.value
@@ -102,6 +112,12 @@ class SharedRecords(AuditTrail):
                 session.add(row)
             await session.flush()
             return HoldReleased(last=True, created_by_us=True, effects=tuple(effect_row(row) for row in rows))
+
+    async def _let_go(self, session: AsyncSession, shared_key: str) -> None:
+        """Forget the last hold once nothing of the shared record is left to undo."""
+        left = select(Effect.id).where(col(Effect.shared) == shared_key, col(Effect.undone_at).is_(None))
+        if (await session.exec(left)).first() is None:
+            await session.exec(delete(Holder).where(col(Holder.shared_key) == shared_key))
 
 
 def _ours(create: Effect) -> bool:

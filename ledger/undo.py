@@ -102,6 +102,8 @@ class Undo(Outcomes):
             session.add(row)
             await self._unlink_effect(session, key)
             await session.flush()
+            if row.shared is not None:
+                await self._let_go(session, row.shared)
             name = (await self._names(session, [row.actor_id]))[row.actor_id]
             entry = audit_entry(row, "undone", name, result=outcome.result.value, gap=outcome.gap)
             actor_id = row.actor_id
