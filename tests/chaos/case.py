@@ -27,7 +27,8 @@ LATE = 2_600
 limit is two seconds), earlier than the lease ends (a call and a second)."""
 END = 45.0
 """Seconds until a saga that has not ended counts as hung."""
-FOR_GOOD = 1_000
+QUIET = 1.5
+"""Seconds without any call after which nothing of a terminated saga is under way."""
 
 
 class NotProven(Exception):
@@ -306,8 +307,19 @@ class _Case:
         await self.firm.no_faults()
         for role in list(self.firm.pids):
             self.firm.signal(role, signal.SIGCONT)
-        if self.saga_id:
-            await self.firm.end(self.handle)
+        if self.saga_id and await self.firm.end(self.handle):
+            await self._until_quiet()
+
+    async def _until_quiet(self) -> None:
+        """A step that was under way goes on for a moment after its saga was terminated."""
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < QUIET:
+            made = 0
+            for vendor in self.firm.urls:
+                made += len((await self.firm.control(vendor, "GET", "calls"))["calls"])
+            if made != seen:
+                seen, since = made, time.monotonic()
+            await asyncio.sleep(0.2)
 
     # --- judging ---------------------------------------------------------------------------------------
 

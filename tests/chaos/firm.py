@@ -291,10 +291,12 @@ class ChaosFirm:
                 }
                 await handle.execute_update("resolve_step", command, result_type=dict)
 
-    async def end(self, handle: WorkflowHandle[Any, Any]) -> None:
-        """Make sure that nothing of this saga runs into the next case."""
-        if await self.status(handle) != "closed":
-            await handle.terminate("the case is judged")
+    async def end(self, handle: WorkflowHandle[Any, Any]) -> bool:
+        """Terminate a saga that has not ended; whether it had to be."""
+        if await self.status(handle) == "closed":
+            return False
+        await handle.terminate("the case is judged")
+        return True
 
     def cases(self, saga_id: str) -> list[dict[str, Any]]:
         """The saga's open exception cases, from the ledger's file."""

@@ -58,6 +58,9 @@ class Step:
     """``read``, ``compensatable``, ``pivot``, ``forward-only``, ``gate``."""
     activity: str
     calls: tuple[Call, ...] = ()
+    began: float = 0.0
+    """Seconds since 1970; steps whose times overlap run side by side."""
+    ended: float = 0.0
 
     @property
     def writes(self) -> tuple[Call, ...]:
@@ -81,8 +84,8 @@ class Recording:
 
     def before(self, step: Step) -> Call | None:
         """The last call that is made before a step begins."""
-        earlier = self.steps[: self.steps.index(step)]
-        return next((one.calls[-1] for one in reversed(earlier) if one.calls), None)
+        earlier = [one for one in self.steps if one.calls and one.ended <= step.began]
+        return max(earlier, key=lambda one: one.began).calls[-1] if earlier else None
 
     def holder(self, call: Call) -> Step:
         """The step that makes a call."""
@@ -90,8 +93,8 @@ class Recording:
 
     def after(self, step: Step) -> Call | None:
         """The first call that is made after a step has ended."""
-        later = self.steps[self.steps.index(step) + 1 :]
-        return next((one.calls[0] for one in later if one.calls), None)
+        later = [one for one in self.steps if one.calls and one.began >= step.ended]
+        return min(later, key=lambda one: one.began).calls[0] if later else None
 
     @property
     def last_before_pivot(self) -> Call:
@@ -222,11 +225,20 @@ async def _steps(
             for index in holders[:1]:
                 calls[index].append(Call(vendor, row["method"], pattern, skip, write))
     found = Recording(writes=logged)
-    for index, (name, _, _, _) in enumerate(spans):
+    for index, (name, _, began, ended) in enumerate(spans):
         step = by_id.get(name[0]) or by_title.get(name[1])
         if step is not None:
             usable = [call for call in calls[index] if not _remembered(call)] or calls[index][:1]
-            found.steps.append(Step(general(step["id"]), step["kind"], name[2], tuple(usable)))
+            found.steps.append(
+                Step(
+                    general(step["id"]),
+                    step["kind"],
+                    name[2],
+                    tuple(usable),
+                    began.timestamp(),
+                    ended.timestamp(),
+                )
+            )
     for step in view["steps"]:
         if step["kind"] == "gate":
             first = next(i for i, one in enumerate(found.steps) if one.kind != "read")
