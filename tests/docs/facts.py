@@ -14,7 +14,14 @@ from typing import Any
 
 from canonical.delivery import DeliveryTemplate
 from canonical.money import Money
-from canonical.operations import ClientSetup, DealOutcome, PsaReference, WriteContext, client_symbol
+from canonical.operations import (
+    ClientSetup,
+    DealOutcome,
+    ErpClient,
+    PsaReference,
+    WriteContext,
+    client_symbol,
+)
 from canonical.opportunity import Opportunity, OpportunityLine
 from canonical.parties import Client
 from canonical.refs import RecordRef
@@ -141,7 +148,9 @@ def _deal() -> Opportunity:
 
 
 def _reference() -> PsaReference:
-    template = DeliveryTemplate(id="300", title="Implementation", roles={"consultant": 1}, tasks=6, milestones=1)
+    template = DeliveryTemplate(
+        id="300", title="Implementation", roles={"consultant": 1}, tasks=6, milestones=1
+    )
     roles = {"solution-architect": "5", "consultant": "6", "project-manager": "7"}
     return PsaReference(system="kantata-main", templates=(template,), roles=tuple(roles), role_ids=roles)
 
@@ -163,8 +172,6 @@ def _erp(erp: ErpPort, deal: Opportunity, shaped: Shape) -> list[VendorWrite]:
 
 def _extended(erp: ErpPort, setup: ClientSetup) -> list[VendorWrite]:
     """A customer that finance had before, without the second currency."""
-    from canonical.operations import ErpClient
-
     existing = ErpClient(
         ref=RecordRef(system=erp.system, type="customer", id="501"),
         name="Client",

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
+from typer.core import TyperGroup
 
 from canonical.causes import Cause
+from canonical.saga import StepKind
 from cli.main import app
 from tests.architecture.source import modules
 from tests.docs.tables import ROOT, pages
@@ -21,6 +22,7 @@ from tests.docs.tables import ROOT, pages
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+)`")
+RULES = re.compile(r"\brules? (\d+(?:(?:, | and |-)\d+)*)")
 FILE = re.compile(r"^(?:[a-z_]+/)+[\w.-]*$|^[\w-]+\.(?:py|md|toml|lock)$")
 ELSEWHERE = {"trueup.toml", "connector.py", "deal.json"}
 """Files that an installation or a person makes, or that stand in every vendor folder."""
@@ -94,9 +96,9 @@ def _generic(name: str) -> bool:
 # --- commands ----------------------------------------------------------------------------------------
 
 
-def _commands() -> click.Group:
+def _commands() -> TyperGroup:
     found = typer.main.get_command(app)
-    assert isinstance(found, click.Group)
+    assert isinstance(found, TyperGroup)
     return found
 
 
@@ -116,9 +118,9 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
 
 def _problem(words: list[str]) -> str | None:
     command: Any = _commands()
-    context = click.Context(command)
+    context = typer.Context(command)
     rest = list(words)
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+    while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         found = command.get_command(context, rest[0])
         if found is None:
             return f"no command {' '.join(words)}"
@@ -138,7 +140,7 @@ def test_the_readme_lists_every_command() -> None:
     section = _text(ROOT / "README.md").split("## Commands", 1)[1].split("\n## ", 1)[0]
     listed = {words.split()[1] for words in INLINE.findall(section) if words.startswith("trueup ")}
     group = _commands()
-    assert listed == set(group.list_commands(click.Context(group)))
+    assert listed == set(group.list_commands(typer.Context(group)))
 
 
 # --- make, causes, settings, rules ---------------------------------------------------------------------
@@ -157,18 +159,24 @@ def test_make_targets_exist(page: Path) -> None:
 
 @by_page
 def test_causes_that_are_named_exist(page: Path) -> None:
-    shouted = {name for name in INLINE.findall(_prose(_text(page))) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", name)}
-    known = {cause.value for cause in Cause}
-    assert {name for name in shouted if name not in known and not name.startswith(("TEMPORAL_", "TRUEUP_"))} == set()
+    named = INLINE.findall(_prose(_text(page)))
+    shouted = {name for name in named if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", name)}
+    known = {cause.value for cause in Cause} | {kind.name for kind in StepKind}
+    unknown = {name for name in shouted - known if not name.startswith(("TEMPORAL_", "TRUEUP_"))}
+    assert unknown == set()
 
 
 def test_every_rule_that_code_refers_to_is_explained() -> None:
     referred: set[int] = set()
     for module in modules():
-        for found in re.findall(r"\brules? (\d+(?:(?:, | and |-)\d+)*)", module.path.read_text(encoding="utf-8")):
+        for found in re.findall(
+            r"\brules? (\d+(?:(?:, | and |-)\d+)*)", module.path.read_text(encoding="utf-8")
+        ):
             numbers = [int(one) for one in re.findall(r"\d+", found)]
             referred |= set(range(numbers[0], numbers[-1] + 1)) if "-" in found else set(numbers)
-    explained = {int(one) for one in re.findall(r"^\| (\d+) \|", _text(ROOT / "docs" / "rules.md"), re.MULTILINE)}
+    explained = {
+        int(one) for one in re.findall(r"^\| (\d+) \|", _text(ROOT / "docs" / "rules.md"), re.MULTILINE)
+    }
     assert referred - explained == set()
 
 
