@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rapidfuzz import fuzz
 
@@ -36,7 +36,7 @@ def candidates(
     client: Client, found: Sequence[ErpClient], *, system: str, similarity: int
 ) -> list[ClientCandidate]:
     """What ``found`` could be, best first; nothing below ``similarity`` on the name alone."""
-    ours = {tax_digits(registration.number) for registration in client.tax_registrations}
+    ours = _tax_numbers(registration.number for registration in client.tax_registrations)
     known = client.erp_ids.get(system)
     result = []
     for row in found:
@@ -45,13 +45,13 @@ def candidates(
         if row.linked:
             match, score = ClientMatch.LINK, 100
             evidence.append("linked before")
-        elif row.external_id is not None and client.key in row.external_id:
+        elif row.external_id is not None and _carries(row.external_id, client.key):
             match, score = ClientMatch.EXTERNAL_ID, 100
             evidence.append(f"carries our key {row.external_id}")
         elif known is not None and row.ref.id == known:
             match, score = ClientMatch.EXTERNAL_ID, 100
             evidence.append(f"the CRM names it as {known}")
-        elif ours & {tax_digits(number) for number in row.tax_numbers}:
+        elif ours & _tax_numbers(row.tax_numbers):
             match, score = ClientMatch.TAX_ID, 100
             evidence.append("same tax registration")
         elif score < similarity:
@@ -79,6 +79,17 @@ def candidates(
         )
     order = list(ClientMatch)
     return sorted(result, key=lambda one: (order.index(one.match), -one.score, one.ref.id))
+
+
+def _tax_numbers(numbers: Iterable[str]) -> set[str]:
+    """What can be compared: every real number has a digit; "n/a" on both sides says nothing."""
+    return {digits for number in numbers if re.search(r"\d", digits := tax_digits(number))}
+
+
+def _carries(external_id: str, key: str) -> bool:
+    """Whether an external id is the key or a stamp made from it; C1 is not in C12."""
+    part = re.sub(r"[^A-Za-z0-9]+", "-", key).strip("-")
+    return external_id == key or f"-{part}-" in f"-{external_id}-"
 
 
 def decisive(options: Sequence[ClientCandidate]) -> ClientCandidate | None:

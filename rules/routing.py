@@ -37,7 +37,7 @@ def find_route(
         return None
     best = max(weight(route) for route in fitting)
     chosen = [route for route in fitting if weight(route) == best]
-    if len({(route.crm, route.erp, route.psa) for route in chosen}) > 1:
+    if len({(route.crm, route.erp, route.psa, route.hr) for route in chosen}) > 1:
         names = "; ".join(f"{route.erp} + {route.psa}" for route in chosen)
         raise ValueError(f"several routes fit equally: {names}")
     return chosen[0]

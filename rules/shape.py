@@ -69,8 +69,10 @@ def shape(deal: Opportunity, firm: Firm, placed: list[Placed], psa: Mapping[str,
     for (erp, entity, currency), rows in groups.items():
         contract = _contract(deal, firm, rows, erp, entity, currency)
         contracts.append(contract)
-        findings += _rate_findings(deal, contract, rows)
-        deliveries += _deliveries(deal, contract, rows, psa)
+        found = _rate_findings(deal, contract, rows)
+        # Positions carry rates: without one rate a role, there is nothing to shape them from.
+        deliveries += [] if found else _deliveries(deal, contract, rows, psa)
+        findings += found
     if findings:
         return Shape(None, findings=tuple(findings))
     split = sum(
@@ -184,14 +186,13 @@ def rate_card(deal: Opportunity, firm: Firm, currency: str) -> RateCard | None:
 
 
 def _rate_findings(deal: Opportunity, contract: Contract, rows: list[Placed]) -> list[Finding]:
-    """Time and materials needs a rate for every role of the service on the first and last day."""
+    """At most one rate per role on the first and last day; time and materials needs one."""
     findings = []
     for one in rows:
         method = one.line.billing_method or one.service.billing_method
-        if method is not BillingMethod.TIME_AND_MATERIALS:
-            continue
+        needed = method is BillingMethod.TIME_AND_MATERIALS
         for need in one.service.roles:
-            for day in {one.line.start, one.line.end}:
+            for day in dict.fromkeys((one.line.start, one.line.end)):
                 assert day is not None
                 try:
                     rate = contract.rate_card.rate_on(need.role, day) if contract.rate_card else None
@@ -200,7 +201,7 @@ def _rate_findings(deal: Opportunity, contract: Contract, rows: list[Placed]) ->
                         finding(Cause.RATE_OVERLAP, f"{overlap}.", record=deal.ref, field="rate_card")
                     )
                     continue
-                if rate is None:
+                if rate is None and needed:
                     message = f"No {contract.currency} rate for role {need.role!r} on {day.isoformat()}."
                     findings.append(finding(Cause.RATE_MISSING, message, record=deal.ref, field="rate_card"))
     return findings

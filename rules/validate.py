@@ -296,7 +296,8 @@ def check_lines(context: Context, placed: list[Placed]) -> Iterator[Finding]:
                 field="start",
                 **at,
             )
-        if sum((shape.share for shape in one.service.milestones), 0 * line.quantity) not in (0, 1):
+        shares = [shape.share for shape in one.service.milestones]
+        if shares and (sum(shares) != 1 or min(shares) < 0):
             yield finding(
                 Cause.SCHEDULE_MISMATCH,
                 f"{label}: the milestone shares of service {one.service.code} do not add up to 1.",
