@@ -213,6 +213,16 @@ class Firm:
         view: SagaView = await handle.execute_update("decide", decision, result_type=SagaView)
         return view
 
+    async def renew(self, handle: Handle) -> Handle:
+        """Continue a parked saga as new; a handle of the run that comes after."""
+        await handle.execute_update("renew", result_type=SagaView)
+        latest = self.client.get_workflow_handle_for(OpportunityToProject.run, handle.id)
+        give_up = time.monotonic() + PATIENCE
+        while (found := await latest.describe()).run_id == handle.first_execution_run_id:
+            assert time.monotonic() < give_up, f"{handle.id} did not continue as new"
+            await asyncio.sleep(0.1)
+        return self.client.get_workflow_handle_for(OpportunityToProject.run, handle.id, run_id=found.run_id)
+
     async def refused(self, update: Any) -> str:
         """The one line with which a saga refuses an update.
 

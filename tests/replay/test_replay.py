@@ -1,0 +1,81 @@
+"""Histories of sagas replay under the code as it is: a release never strands what it finds running."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from runtime.converter import data_converter
+from tests.replay.fingerprint import fingerprints
+from tests.replay.record import HISTORIES, STORIES
+from wiring.workers import WORKFLOWS, sandbox
+
+BASELINE = Path(__file__).parent / "fingerprints.json"
+WHAT_TO_DO = """
+The commands of a workflow changed. Sagas that started under the old code replay under the new one, so:
+
+1. Run `pytest tests/replay`: do all recorded histories still replay?
+2. If they do, and the change can only be reached by steps that no running saga has passed, write the new
+   fingerprints: `python -m tests.replay.test_replay`, and say in the commit why running sagas are safe.
+3. If they do not, guard the change with `workflow.patched("name")`, record a history that runs through the
+   new branch (`python -m tests.replay.record NAME`) and keep the old ones.
+4. A parked saga can be moved to current code with the update `renew` (it continues as new).
+
+Changed:
+"""
+
+
+def events_of(name: str) -> list[dict[str, object]]:
+    """Events of a recorded history."""
+    events: list[dict[str, object]] = json.loads((HISTORIES / f"{name}.json").read_text())["events"]
+    return events
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", [story.__name__ for story in STORIES])
+async def test_a_recorded_history_replays(name: str) -> None:
+    text = (HISTORIES / f"{name}.json").read_text()
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=sandbox())
+    await replayer.replay_workflow(WorkflowHistory.from_json(name, text))
+
+
+def test_every_recorded_history_has_its_story() -> None:
+    assert {file.stem for file in HISTORIES.glob("*.json")} == {story.__name__ for story in STORIES}
+
+
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("complete", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
+        ("undone", "EVENT_TYPE_WORKFLOW_EXECUTION_FAILED"),
+        ("cancelled_while_parked", "EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED"),
+        ("continued_as_new_while_parked", "EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW"),
+        ("continued_as_new_then_complete", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
+    ],
+)
+def test_a_history_is_what_its_name_says(name: str, last: str) -> None:
+    assert events_of(name)[-1]["eventType"] == last
+
+
+@pytest.mark.anyio
+async def test_a_replay_notices_another_order_of_commands() -> None:
+    """The judge itself: a history whose first activity is another one does not replay."""
+    text = (HISTORIES / "complete.json").read_text().replace('"crm.read_deal"', '"crm.read_something"', 1)
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=sandbox())
+    with pytest.raises(Exception, match=r"(?i)nondeterminism"):
+        await replayer.replay_workflow(WorkflowHistory.from_json("complete", text))
+
+
+def test_the_commands_of_the_workflows_are_those_of_the_baseline() -> None:
+    now, then = fingerprints(), json.loads(BASELINE.read_text())
+    changed = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+    assert not changed, WHAT_TO_DO + "\n".join(f"  {name}" for name in changed)
+
+
+if __name__ == "__main__":
+    BASELINE.write_text(json.dumps(fingerprints(), indent=1, sort_keys=True) + "\n")
+    print(f"{BASELINE} written")
