@@ -19,6 +19,7 @@ from tests.chaos.cells import Cell, End, Fault
 from tests.chaos.firm import CALL, LEDGER, ROLES, SYSTEMS, ChaosFirm
 from tests.chaos.oracle import Oracle
 from tests.chaos.recording import Call, Recording, Step
+from tests.chaos.verdict import Verdict
 
 HOLD = 900
 """Milliseconds for which a call is held so that something can happen during it; less than a call may take."""
@@ -323,7 +324,7 @@ class _Case:
 
     # --- judging ---------------------------------------------------------------------------------------
 
-    def _take(self, verdict: vendors.Verdict, when: str) -> None:
+    def _take(self, verdict: Verdict, when: str) -> None:
         self.problems += [f"{when}: {one}" for one in verdict.problems]
         self.duplicates += len(verdict.duplicates)
         self.orphans += len(verdict.orphans)

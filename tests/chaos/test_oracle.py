@@ -15,8 +15,11 @@ from cli import simulators
 from cli.local import deals
 from cli.local.config import Places, render
 from tests.chaos import deals as hard
-from tests.chaos.oracle import Oracle, split
-from tests.chaos.vendors import Change, Node, Records, change, compare, parse, put_away
+from tests.chaos.nodes import Node
+from tests.chaos.oracle import Oracle
+from tests.chaos.terms import split
+from tests.chaos.vendors import Change, Records, change, parse, put_away
+from tests.chaos.verdict import compare
 
 
 @pytest.fixture(scope="module")
