@@ -42,6 +42,8 @@ async def smoke(work: Path, lanes: int) -> tuple[list[Cell], list[Result]]:
 
     def keep(result: Result) -> None:
         results.append(result)
+        if len(results) % 25 == 0:
+            print(f"{len(results)} done", file=sys.stderr, flush=True)
         if not result.passed:
             print(f"FAILED {result.cell.key}: {'; '.join(result.problems[:3])}", file=sys.stderr, flush=True)
 
