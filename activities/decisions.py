@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from pydantic import ValidationError
 from temporalio import activity
 
 from activities.contracts import (
@@ -22,8 +23,8 @@ from activities.contracts import (
 )
 from activities.failures import guarded
 from activities.systems import Systems
-from canonical.causes import Cause
-from canonical.failures import Finding, Severity
+from canonical.causes import Cause, Queue
+from canonical.failures import Finding, Refused, Severity
 from canonical.firm import Firm
 from canonical.names import SagaName
 from canonical.opportunity import DealClass, Opportunity
@@ -36,7 +37,16 @@ from rules.findings import finding
 from rules.gates import choice_gate, choice_step, gates_for
 from rules.matching import candidates, decisive
 from rules.shape import deal_digest, shape
-from rules.validate import Context, Placed, check_client, check_deal, check_lines, check_names, place
+from rules.validate import (
+    Context,
+    Placed,
+    check_client,
+    check_deal,
+    check_lines,
+    check_made_names,
+    check_names,
+    place,
+)
 
 
 class DecisionActivitiesOver(DecisionActivities):
@@ -134,8 +144,9 @@ class DecisionActivitiesOver(DecisionActivities):
         if blocking or gates:
             return plan.model_copy(update={"gates": tuple(gates)})
         shaped = shape(deal, firm, placed, context.psa)
-        if shaped.findings:
-            return plan.model_copy(update={"findings": shaped.findings})
+        wrong = shaped.findings or tuple(check_made_names(context, shaped.contracts, shaped.deliveries))
+        if wrong:
+            return plan.model_copy(update={"findings": wrong})
         new = [placement.client for placement in placements if placement.existing is None]
         return plan.model_copy(
             update={
@@ -185,12 +196,27 @@ class DecisionActivitiesOver(DecisionActivities):
 
 
 def amended(deal: Opportunity, patch: Mapping[str, Any]) -> Opportunity:
-    """The deal with a repair's amendments, for this run only."""
+    """The deal with a repair's amendments, for this run only.
+
+    Raises:
+        Refused: the amendments make it something that is no deal.
+    """
     if not patch:
         return deal
     data = deal.model_dump(mode="json")
     _merge(data, patch)
-    return Opportunity.model_validate(data)
+    try:
+        return Opportunity.model_validate(data)
+    except ValidationError as bad:
+        first = bad.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Refused(
+            f"The amended deal is no deal any more: {field}: {first['msg']}.",
+            queue=Queue.SALES,
+            record=deal.ref,
+            field=field,
+            remedy='Amend this step again with {"amendments": {...}}; null takes a value back.',
+        ) from None
 
 
 def _merge(target: dict[str, Any], patch: Mapping[str, Any]) -> None:

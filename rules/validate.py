@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -11,7 +11,7 @@ from canonical.delivery import RoleSupply
 from canonical.failures import Finding
 from canonical.firm import Firm, Route, Service
 from canonical.money import AmountRole, Money, round_to
-from canonical.operations import ErpReference, PsaReference
+from canonical.operations import ContractSetup, DeliverySetup, ErpReference, PsaReference
 from canonical.opportunity import Opportunity, OpportunityLine
 from canonical.parties import Client, LegalEntity
 from canonical.refs import RecordRef
@@ -388,14 +388,32 @@ def check_names(context: Context, names: Mapping[str, str]) -> Iterator[Finding]
     references: list[ErpReference | PsaReference] = [*context.erp.values(), *context.psa.values()]
     for reference in references:
         for what, text in names.items():
-            limit = reference.limits.get(what)
-            if limit is not None and len(text) > limit:
-                yield finding(
-                    Cause.NAME_TOO_LONG,
-                    f"{what} has {len(text)} characters; {reference.system} holds {limit}.",
-                    record=context.deal.ref,
-                    field="name",
-                )
+            yield from _check_name(context, reference, what, text)
+
+
+def check_made_names(
+    context: Context, contracts: Iterable[ContractSetup], deliveries: Iterable[DeliverySetup]
+) -> Iterator[Finding]:
+    """Names that shaping makes longer than the deal's own, with entity or region, fit their systems too."""
+    for setup in contracts:
+        erp = context.erp.get(setup.contract.erp)
+        yield from _check_name(context, erp, "project.title", setup.project_name)
+    for delivery in deliveries:
+        psa = context.psa.get(delivery.project.psa)
+        yield from _check_name(context, psa, "project.title", delivery.project.title)
+
+
+def _check_name(
+    context: Context, reference: ErpReference | PsaReference | None, what: str, text: str
+) -> Iterator[Finding]:
+    limit = reference.limits.get(what) if reference is not None else None
+    if reference is not None and limit is not None and len(text) > limit:
+        yield finding(
+            Cause.NAME_TOO_LONG,
+            f"{what} {text!r} has {len(text)} characters; {reference.system} holds {limit}.",
+            record=context.deal.ref,
+            field="name",
+        )
 
 
 def invoiced_client(deal: Opportunity) -> Client | None:

@@ -308,8 +308,11 @@ def test_names_of_the_whole_hierarchy_are_measured() -> None:
 
 def test_the_limit_is_the_shortest_of_all_systems_and_counts_characters() -> None:
     assert bad(deal(name="株" * 83)) == []
-    found = bad(deal(name="株" * 84))
-    assert [one.message for one in found] == [f"project.title {'株' * 84!r} has 84 characters; netsuite-emea holds 83."]
+    name = "株" * 84
+    found = bad(deal(name=name))
+    assert [one.message for one in found] == [
+        f"project.title {name!r} has 84 characters; netsuite-emea holds 83."
+    ]
 
 
 def test_lines_that_deliver_nothing_are_not_placed() -> None:
