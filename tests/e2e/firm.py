@@ -342,17 +342,18 @@ async def program(module: str, *arguments: str, patience: float = 60) -> tuple[i
 
 @asynccontextmanager
 async def local_firm(
-    folder: Path, *, mail: bool = False, config: Callable[[str], str] = str, **changes: Any
+    folder: Path, *, mail: bool = False, ui: bool = False, config: Callable[[str], str] = str, **changes: Any
 ) -> AsyncIterator[Firm]:
     """A firm with one worker.
 
     Args:
         folder: for its files.
         mail: with a mailbox.
+        ui: with Temporal's Web UI.
         config: changes the configuration file's text before anything reads it.
         changes: of ``cli.local.config.Places``.
     """
-    stack = Stack(folder, ui=False, mail=mail, config_changes=changes)
+    stack = Stack(folder, ui=ui, mail=mail, config_changes=changes)
     try:
         await stack.start()
         stack.config.write_text(config(stack.config.read_text()))
