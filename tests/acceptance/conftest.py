@@ -12,15 +12,20 @@ import pytest
 from ledger.migrate import migrate
 from tests.acceptance.bench import Bench
 from tests.acceptance.report import Cell
+from tests.acceptance.subject import Site
 from tests.acceptance.suite import SUBJECTS
+from tests.contracts.exchanges import Recording
 
 FOUND = pytest.StashKey[dict[tuple[str, str], Cell]]()
 """On the session's config: the cells so far. All rows are in one module, hence in one process."""
+PASSED_BY = pytest.StashKey[dict[str, Recording]]()
+"""By vendor: every request and answer so far, for its contract."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with an empty board."""
     config.stash[FOUND] = {}
+    config.stash[PASSED_BY] = {vendor: Recording() for vendor in SUBJECTS}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -49,6 +54,12 @@ def found(request: pytest.FixtureRequest) -> dict[tuple[str, str], Cell]:
     return request.config.stash[FOUND]
 
 
+@pytest.fixture
+def recording(request: pytest.FixtureRequest, vendor: str) -> Recording:
+    """What passed between the vendor's connectors and simulators so far."""
+    return request.config.stash[PASSED_BY][vendor]
+
+
 @pytest.fixture(scope="session")
 def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite ledger to copy."""
@@ -59,12 +70,16 @@ def ledger_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def bench(
-    vendor: str, ledger_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vendor: str,
+    recording: Recording,
+    ledger_template: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Bench]:
     """A bench with one vendor's subject."""
     # Subjects put their secrets into the environment; the next test must not find them.
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    bench = Bench(SUBJECTS[vendor], tmp_path, ledger_template)
+    bench = Bench(SUBJECTS[vendor], tmp_path, ledger_template, Site(around=recording.around))
     await bench.open()
     yield bench
     await bench.close()

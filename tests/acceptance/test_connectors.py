@@ -14,7 +14,12 @@ import pytest
 from tests.acceptance.bench import Bench, NotApplicable
 from tests.acceptance.report import COMMAND, PAGE, WRITE, Cell, complete, line, render
 from tests.acceptance.rows import Row
+from tests.acceptance.subject import Site
 from tests.acceptance.suite import SUBJECTS, SUITE
+from tests.contracts.drives import DRIVES
+from tests.contracts.exchanges import Recording
+from tests.contracts.judge import WRITE as WRITE_CONTRACTS
+from tests.contracts.judge import judge, listed, missing, write
 from wiring.vendors import VENDORS
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +37,34 @@ async def test_row(
     except NotApplicable as reason:
         record_property("n/a", str(reason))
         pytest.skip(f"n/a: {reason}")
+
+
+@pytest.mark.parametrize("vendor", list(SUBJECTS))
+async def test_every_exchange_keeps_the_vendors_contract(
+    vendor: str,
+    recording: Recording,
+    found: dict[tuple[str, str], Cell],
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """All that the rows above sent and were answered, and the life of a deal beside them."""
+    if (reason := missing(vendor)) is not None:
+        pytest.skip(reason)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    await DRIVES[vendor](Site(around=recording.around))
+    verdict = judge(vendor, recording.exchanges)
+    record_property("requests checked", verdict.requests)
+    record_property("answers checked", verdict.answers)
+    print(f"{vendor}: {verdict.requests} requests and {verdict.answers} answers checked")
+    assert verdict.violations == []
+    assert min(verdict.requests, verdict.answers) > 0
+    whole_run = all((row.id, vendor) in found for row in SUITE)
+    if whole_run:
+        write(vendor, verdict)
+    new = verdict.uncovered - listed(vendor)
+    assert new == set(), f"not covered by the contract and not listed; if it must be so: {WRITE_CONTRACTS}=1"
+    if whole_run:
+        assert listed(vendor) == verdict.uncovered, f"covered now; take it off the list: {WRITE_CONTRACTS}=1"
 
 
 def test_every_vendor_that_is_written_to_has_a_subject() -> None:

@@ -1,0 +1,150 @@
+"""Each connector driven once through the whole life of a deal, so that every kind of call passes by."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import date
+from decimal import Decimal
+
+from canonical.authority import Phase
+from canonical.billing import BillingEvent
+from canonical.money import Money
+from canonical.writes import VendorWrite, resolve_write
+from connectors.kantata import billing_plans
+from connectors.netsuite.billing_plans import Charge, CreditRequest, InvoiceRequest
+from connectors.salesforce.calls import SubRequest
+from tests.acceptance import kantata, netsuite, salesforce
+from tests.acceptance.subject import Site
+from tests.connectors import netsuite_samples as samples
+
+
+async def drive_salesforce(site: Site) -> None:
+    """Deal read, polled and told its progress; composite call; what an organisation's check asks."""
+    subject = salesforce.Subject(site)
+    crm = subject.connector
+    await crm.check()
+    assert await crm.read_deal(subject.deal) is not None
+    page = await crm.won_deals_since(None)
+    await crm.won_deals_since(page.cursor)
+    for write in (subject.update(), subject.create(), await subject.priced("KWD", Decimal("1.505"))):
+        assert await crm.find(write) is None
+        before = await crm.before_image(write) if write.restore else None
+        landed = await crm.send(write)
+        assert await crm.read_back(write, landed) == write.expect
+        await crm.undo(write, landed, before)
+    part = SubRequest("GET", f"/sobjects/Account/{subject.account}", "one")
+    await crm.client.composite([part], what="Composite")
+    await crm.client.read_many("Account", [subject.account], ["Name"], what="Several")
+    await subject.bulk()
+    await subject.close()
+
+
+async def drive_netsuite(site: Site) -> None:
+    """Client, contract, schedule, project, activation, time, charge, invoice, credit, feedback, undo."""
+    subject = netsuite.Subject(site)
+    erp, after = subject.connector, subject.context(phase=Phase.AFTER_APPROVAL)
+    await erp.check()
+    await erp.read_reference(items=["31"])
+    billed = samples.schedule((date(2026, 12, 31), "500.00"), (date(2027, 1, 31), "500.00"))
+    contract = samples.contract(samples.line(schedule=billed))
+    parent = samples.setup_of(samples.client("001P", "Parent"), entities=("DE01", "UK01"))
+    child = samples.setup_of(samples.client(), currencies=("EUR", "GBP"), parent_symbol=parent.symbol)
+    values, done = await subject.perform(erp.plan_clients(subject.context(), [parent, child]))
+    plan = erp.plan_contract_and_project(subject.context(), samples.contract_setup(contract))
+    values, made = await subject.perform(plan, values)
+    await erp.read_baseline(contract, values)
+    await erp.search_clients(samples.client())
+    await erp.read_client(done[0][1].id)
+    for write, landed in reversed(made):
+        await erp.undo(write, landed, None)
+    values = await subject.active()
+    event = BillingEvent(
+        key="006A1.L2.1", contract_key="006A1.DE01.EUR", line_key="L2", kind="milestone",
+        due=date(2026, 12, 31), amount=Money(amount=Decimal("500.10"), currency="EUR"),
+    )  # fmt: skip
+    charge = Charge(event, project=values[netsuite.PROJECT], item="31", charge_type="-19")
+    invoice = InvoiceRequest("G1.1", order=values[netsuite.CONTRACT], on=netsuite.DAY)
+    await subject.perform([*erp.plan_charges(after, [charge]), erp.plan_invoice(after, invoice)])
+    (record,) = subject.records("invoice")
+    await erp.read_invoice(str(record["id"]))
+    credit = CreditRequest("G1.c1", invoice=str(record["id"]), on=netsuite.DAY, reason="Wrong rate")
+    await subject.perform([erp.plan_credit_memo(after, credit)])
+    await erp.changed_transactions_since(None)
+    await erp.periods()
+    await subject.close()
+    fresh = netsuite.Subject(site)
+    await fresh.bulk()
+    await fresh.close()
+
+
+async def drive_kantata(site: Site) -> None:
+    """Group, project, template, structure, activation, time, marks, invoice, payment, revenue, undo."""
+    subject = kantata.Subject(site)
+    psa, setup, after = subject.connector, subject.setup(), subject.context(phase=Phase.AFTER_APPROVAL)
+    await psa.check()
+    await psa.read_reference(templates=["Implementation"], roles=["architect", "Consultant"])
+    values, project = await subject.project(setup)
+    values |= (await psa.template_progress(setup, values)).values
+    id_ = subject.project_id(values, setup)
+
+    async def make(write: VendorWrite) -> None:
+        assert await psa.find(write) is None
+        landed = await psa.send(write)
+        assert await psa.read_back(write, landed) == write.expect
+        values[f"{write.symbol}.id"] = landed.id
+
+    plan = [*psa.plan_structure(subject.context(), setup), *psa.plan_activation(after, setup)]
+    for planned in plan:
+        await make(resolve_write(planned, values))
+    await psa.read_baseline(setup, values)
+    body = {"workspace_id": int(id_), "user_id": 77, "role": "maven"}
+    subject.vendor("POST", "participations", {"participation": body})
+    entry = {
+        "workspace_id": int(id_), "user_id": 77, "date_performed": "2026-01-15", "time_in_minutes": 60,
+        "role_id": 5, "billable": True, "rate_in_cents": 21050,
+    }  # fmt: skip
+    time = str(subject.vendor("POST", "time_entries", {"time_entry": entry})["results"][0]["id"])
+    week = {"line_item_ids": [int(time)], "title": "Week", "workspace_id": int(id_), "user_id": 77}
+    sent = subject.vendor("POST", "timesheet_submissions", {"timesheet_submission": week})
+    number, resolution = sent["results"][0]["id"], {"resolution": {"description": "ok"}}
+    subject.vendor("PUT", f"timesheet_submissions/{number}/approve", resolution)
+    page = await psa.feeds.time_changes(None)
+    await psa.feeds.time_changes(page.cursor)
+    await psa.feeds.submission_changes(None)
+    await psa.feeds.deletions(None)
+    await psa.feeds.approvals_of([time])
+    await psa.feeds.expenses(date(2026, 1, 1), date(2026, 1, 31), {}, {})
+    settings, system = psa._settings, kantata.SYSTEM
+    line = billing_plans.ExportedLine(subject_type="TimeEntry", subject_id=time, document="INV-1")
+    copy = billing_plans.InvoiceCopy(
+        key="INV-1", number="INV-1", project=id_, time_entry_ids=(time,), issued_on=date(2026, 2, 1),
+        payment_days=30, purchase_order="PO 1", project_code=kantata.CODE,
+    )  # fmt: skip
+    for write in billing_plans.plan_exported(system, settings, after, [line]):
+        await make(write)
+    invoice = billing_plans.plan_invoice(system, settings, after, copy)
+    await make(invoice)
+    number = values[f"{invoice.symbol}.id"]
+    paid = billing_plans.FullPayment(key="R88", project=id_, invoice=number, receipt="ERP receipt 88")
+    await make(billing_plans.plan_payment(system, settings, after, paid))
+    money = Money(amount=Decimal("100.50"), currency="EUR")
+    revenue = billing_plans.Recognition(
+        key="2026-01",
+        project=id_,
+        first=date(2026, 1, 1),
+        last=date(2026, 1, 31),
+        amount=money,
+        to_date=money,
+    )
+    await make(billing_plans.plan_revenue(system, settings, after, revenue))
+    landed = await psa.find(project)
+    assert landed is not None
+    await psa.undo(project, landed, None)
+    await subject.close()
+
+
+DRIVES: dict[str, Callable[[Site], Awaitable[None]]] = {
+    "salesforce": drive_salesforce,
+    "netsuite": drive_netsuite,
+    "kantata": drive_kantata,
+}
