@@ -29,7 +29,7 @@ from tests.chaos.recording import FIRST_NUMBER, Recording, record
 
 SAGAS = ("opportunity-to-project",)
 HOME = Path(".trueup/chaos")
-PER_FIRM = 60
+PER_FIRM = 40
 """Cases until a firm is replaced by a fresh one: its vendors get slow as they fill."""
 TRIES = 4
 """How often a case whose moment was missed is run again before it counts as missing."""
@@ -66,7 +66,7 @@ class Chaos:
             generation += 1
             async with firm(self.work / f"lane-{lane}.{generation}", self.zygote) as one:
                 clean, number = True, FIRST_NUMBER + 10
-                while waiting and clean and number < FIRST_NUMBER + 10 + PER_FIRM:
+                while waiting and clean and number < FIRST_NUMBER + 10 + PER_FIRM * TRIES:
                     cell = waiting.pop()
                     result = await self._case(one, cell, number)
                     number += TRIES

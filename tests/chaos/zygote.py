@@ -12,8 +12,6 @@ import os
 import signal
 import sys
 
-import temporalio.worker._worker as sdk
-
 import worker
 
 
@@ -33,8 +31,6 @@ def become(command: dict[str, str]) -> None:
 
 def main() -> None:
     """Serve until standard input ends."""
-    # The SDK compiles every loaded module to name its build: seconds, remembered here for all children.
-    sdk.load_default_build_id()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for line in sys.stdin:
