@@ -19,11 +19,14 @@ from activities.contracts import (
 from activities.effects import Performed
 from activities.failures import guarded
 from activities.writing import Writing, attempt_id, outcome_of, planned
+from canonical.causes import Cause
+from canonical.failures import Refused, Transient
 from canonical.names import shared_key, step_key
 from canonical.operations import ClientSetup, ErpClient, WriteContext, client_symbol
 from canonical.writes import VendorWrite
 from connectors.ports import ErpPort
 from ledger.rows import EffectState
+from rules.causes import CATALOGUE
 
 ENSURE_CLIENT = "ensure_client"
 """The operation whose key identifies a client's record in an ERP."""
@@ -63,7 +66,10 @@ class ErpActivitiesOver(Writing, ErpActivities):
         writes: list[VendorWrite] = []
         for placement in command.placements:
             key = placement.client.key
-            existing = placement.existing or await self._made_before(erp, shared[key])
+            if command.saga.plan:
+                existing = placement.existing or await self._made_before(erp, shared[key])
+            else:
+                existing = await self._held(erp, placement, shared[key], command)
             setup = _setup(placement, existing, known=set(placements))
             if existing is not None:
                 total.values[f"{client_symbol(key)}.id"] = existing.ref.id
@@ -72,12 +78,16 @@ class ErpActivitiesOver(Writing, ErpActivities):
             if command.saga.plan:
                 writes += plan
                 continue
-            if existing is not None:
-                await self.effects.ledger.hold(shared[key], command.saga.saga_id, self._step_key(command))
             done = await self._send(erp, plan, command, total)
-            if existing is None and not all(done.made.values()):
+            if existing is None and not (all(done.made.values()) and await self._ours(shared[key], command)):
                 # Another saga made this client meanwhile, perhaps under other entities: extend it.
                 now = await erp.read_client(total.values[f"{client_symbol(key)}.id"])
+                if now is None:
+                    raise Transient(
+                        f"{placement.client.name}: made a moment ago, {erp.system} does not show it yet.",
+                        system=erp.system,
+                        maybe_landed=True,
+                    )
                 again = await self._plan(erp, context, _setup(placement, now, known=set(placements)))
                 await self._send(erp, again, command, total)
         if command.saga.plan:
@@ -97,6 +107,43 @@ class ErpActivitiesOver(Writing, ErpActivities):
         total.values.update(done.values)
         total.records += done.records
         return done
+
+    async def _held(
+        self, erp: ErpPort, placement: ClientPlacement, shared: str, command: EnsureClients
+    ) -> ErpClient | None:
+        """The client that exists, held so that no other saga's undo takes it away; None: it is to be made.
+
+        Raises:
+            Transient: such an undo is under way: look again when it is over.
+            Refused: the record that was found or chosen earlier is gone or inactive by now.
+        """
+        existing = placement.existing or await self._made_before(erp, shared)
+        if existing is None:
+            return None
+        name = placement.client.name
+        if not await self.effects.ledger.hold(shared, command.saga.saga_id, self._step_key(command)):
+            raise Transient(f"{name}: another saga is undoing customer {existing.ref.id}.", system=erp.system)
+        # What was found while validating may be days old: the saga may have been parked since.
+        now = await erp.read_client(existing.ref.id)
+        if now is not None and not now.inactive:
+            return now.model_copy(update={"linked": existing.linked})
+        if now is None and await self.effects.ledger.shared_generation(shared) > 1:
+            return None
+        cause = Cause.RECORD_VANISHED if now is None else Cause.CLIENT_INACTIVE
+        entry = CATALOGUE[cause]
+        raise Refused(
+            f"{name}: customer {existing.ref.id} in {erp.system} is {'gone' if now is None else 'inactive'}.",
+            cause=cause,
+            queue=entry.queue,
+            remedy=entry.remedy,
+            system=erp.system,
+            record=existing.ref,
+        )
+
+    async def _ours(self, shared: str, command: EnsureClients) -> bool:
+        """Whether this saga, and no other one, made the shared record."""
+        rows = (await self.effects.ledger.effects(shared=shared, states=[EffectState.DONE])).rows
+        return all(row.saga_id == command.saga.saga_id for row in rows)
 
     async def _made_before(self, erp: ErpPort, shared: str) -> ErpClient | None:
         """The client's record when a saga of ours has made it and it was not undone."""
