@@ -206,9 +206,9 @@ class _Case:
         role = LEDGER
         self.firm.signal(LEDGER, signal.SIGSTOP)
         await self._still_in_flight(hold)
-        if self.step.activity.startswith("hr."):
+        if not self.step.on_the_ledger:
             # Its worker makes the held call too: it can only be stopped after that.
-            await self._until_handed_over("rules.route_deal")
+            await self._until_handed_over(self.recording.decision_before(self.step).activity)
             role = SYSTEMS
             self.firm.signal(SYSTEMS, signal.SIGSTOP)
             self.firm.signal(LEDGER, signal.SIGCONT)

@@ -141,12 +141,10 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
 
 
 def _alone_before(recording: Recording, step: Step) -> Step:
-    """The step from which a worker can be stopped for ``step``: HR is read beside the other systems, so
-    its worker is stopped while the deal is routed, when it has nothing else to do.
+    """The step from which a worker can be stopped for ``step``: the worker of the systems also makes the call
+    that is held, so it is stopped during the decision that comes before the step, when it has nothing to do.
     """
-    if not step.activity.startswith("hr."):
-        return step
-    return next(one for one in recording.steps if one.activity == "rules.route_deal")
+    return step if step.on_the_ledger else recording.decision_before(step)
 
 
 def _end(recording: Recording, step: Step, fault: Fault, call: Call | None) -> End:

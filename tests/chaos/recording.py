@@ -20,6 +20,8 @@ from tests.chaos.firm import ChaosFirm
 NEVER_HIT = ("/oauth2/", "/describe", "/suiteql")
 """Calls that a worker makes once and remembers, or no pattern tells apart; hit for want of others only."""
 UNDO = "undo."
+DECISION = "rules."
+"""Begins the name of every activity that only decides."""
 FIRST_NUMBER = 20
 """Numbers of the recorded copies; cases take higher ones."""
 
@@ -68,6 +70,11 @@ class Step:
         return tuple(call for call in self.calls if call.write)
 
     @property
+    def on_the_ledger(self) -> bool:
+        """Whether the ledger's worker performs it: rules, messages, books."""
+        return self.activity.startswith((DECISION, "notify.", "ledger."))
+
+    @property
     def past_the_pivot(self) -> bool:
         """Whether a cancel that comes during it is too late."""
         return self.kind in ("pivot", "forward-only")
@@ -81,6 +88,11 @@ class Recording:
     undo: dict[str, Step] = field(default_factory=dict)
     """By the step that is undone, without the deal's id."""
     writes: int = 0
+
+    def decision_before(self, step: Step) -> Step:
+        """The last decision by rules that was made before a step."""
+        earlier = [one for one in self.steps if one.activity.startswith(DECISION) and one.ended <= step.began]
+        return max(earlier, key=lambda one: one.began)
 
     def before(self, step: Step) -> Call | None:
         """The last call that is made before a step begins."""
