@@ -97,9 +97,10 @@ async def stale_read(bench: Bench) -> str:
     assert len(subject.made(write)) == 1
     sent = subject.creating.seen(subject.calls())
     if write.settle_seconds:
-        assert write.settle_seconds in bench.slept
+        assert any(seconds >= write.settle_seconds for seconds in bench.slept), "it waited for the search"
         assert sent == 1
-        return "waits for the search and looks again; sent once"
+    if sent == 1:
+        return "looks again later; sent once"
     assert write.key_style is KeyStyle.NATIVE, "only a vendor that honours the key may be sent it twice"
     assert sent == 2
     return "sent again under the same key: the same record"
