@@ -21,7 +21,8 @@ _MARK = {
 
 def details(view: SagaView) -> str:
     """The whole panel."""
-    parts = [f"## {_plain(view.headline)}", _facts(view), _table(view)]
+    # What is asked of the reader comes first: the panel shows some twenty lines without scrolling.
+    parts = [f"## {_plain(view.headline)}", _facts(view)]
     parts += [_trouble(view, step) for step in view.parked_steps]
     parts += [_question(view, step) for step in view.gates]
     parts += [
@@ -29,6 +30,7 @@ def details(view: SagaView) -> str:
         for step in view.steps
         if step.state is StepState.WAITING and step.failure
     ]
+    parts.append(_steps(view))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -38,7 +40,7 @@ def commands(view: SagaView, step: StepView) -> list[str]:
     lines = [f"{base} --retry"]
     if step.state is StepState.UNDO_BLOCKED:
         return [*lines, f'{base} --skip --reason "handled by hand: ..."']
-    lines.append(f"{base} --amend FILE.json   # retry with amended input")
+    lines.append(f"{base} --amend FILE.json")
     if step.can_skip:
         lines.append(f'{base} --skip --result FILE.json --reason "..."')
     if not view.pivot_passed:
@@ -47,44 +49,51 @@ def commands(view: SagaView, step: StepView) -> list[str]:
 
 
 def _facts(view: SagaView) -> str:
-    facts = [f"**Status** {view.status.value}"]
+    facts = [f"**Status** {STATUS_WORDS[view.status]}"]
     if view.codes:
         facts.append("**Project code** " + ", ".join(view.codes.values()))
     if view.at_stake:
-        facts.append(f"**At stake** {view.at_stake}")
+        facts.append(f"**{'Value' if view.status is SagaStatus.COMPLETE else 'At stake'}** {view.at_stake}")
     if view.parked_since:
         facts.append(f"**Since** {view.parked_since:%Y-%m-%d %H:%M} UTC")
     return " · ".join(facts)
 
 
-def _table(view: SagaView) -> str:
-    rows = ["| | Step | System | State | Records |", "|---|---|---|---|---|"]
+def _steps(view: SagaView) -> str:
+    """A list, not a table: the Web UI leaves no space between a table's columns."""
+    rows = ["### Steps"]
     for step in view.steps:
-        records = ", ".join(_record(ref) for ref in step.records) or "–"
-        note = f" ({_plain(step.note)})" if step.note else ""
-        state = f"{step.state.value}{note}"
-        rows.append(
-            f"| {_MARK[step.state]} | {_plain(step.title)} | {step.system or '–'} | {state} | {records} |"
-        )
-    return "\n".join(rows)
+        words = [f"{_MARK[step.state]} {_plain(step.title)}"]
+        if step.system and step.system not in step.title:
+            words.append(step.system)
+        if step.state is not StepState.DONE:
+            words.append(f"**{step.state.value}**")
+        if step.note:
+            words.append(_plain(step.note))
+        words += [", ".join(_record(ref) for ref in step.records)] if step.records else []
+        rows.append("- " + " · ".join(words))
+    return "\n".join(rows) if view.steps else ""
 
 
 def _trouble(view: SagaView, step: StepView) -> str:
     failure = step.failure
     if failure is None:
         return ""
-    lines = [f"### {_plain(step.title)}: {failure.cause.value}", _plain(failure.message)]
-    lines += [
-        f"- **{finding.cause.value}** {_plain(finding.message)} *{_plain(finding.remedy)}*"
-        for finding in failure.findings
-    ]
+    lines = [f"### {_plain(step.title)}: {failure.cause.value}"]
+    if failure.message not in view.headline:
+        lines.append(_plain(failure.message))
+    if len(failure.findings) > 1:
+        lines += [
+            f"- **{finding.cause.value}** {_plain(finding.message)} *{_plain(finding.remedy)}*"
+            for finding in failure.findings
+        ]
     if failure.record:
         lines.append(f"Record: {_record(failure.record)}")
-    if failure.remedy:
+    if failure.remedy and len(failure.findings) < 2:
         lines.append(f"**Remedy:** {_plain(failure.remedy)}")
     if failure.survivors:
         lines.append("Still there: " + ", ".join(_record(ref) for ref in failure.survivors))
-    lines.append(f"Queue **{failure.queue.value}**. Type:")
+    lines.append(f"Queue **{failure.queue.value}**. Then type one of:")
     lines.append("```\n" + "\n".join(commands(view, step)) + "\n```")
     return "\n\n".join(lines)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.async_api import BrowserContext, Error, Page, async_playwright
+from playwright.async_api import BrowserContext, Error, Page, ViewportSize, async_playwright
 
 from canonical.saga import SagaStatus
 from cli.local import deals
@@ -23,7 +23,9 @@ from runtime.lifecycle import exit_now
 from tests.e2e.firm import Firm, Handle, local_firm
 
 IMAGES = Path("docs/images")
-SIZE = {"width": 1800, "height": 640}
+TALL: ViewportSize = {"width": 1600, "height": 1120}
+TALLER: ViewportSize = {"width": 1600, "height": 1300}
+SIZE: ViewportSize = {"width": 1800, "height": 640}
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -64,7 +66,7 @@ async def prepare(firm: Firm) -> dict[str, Handle]:
     return handles
 
 
-async def shoot(page: Page, url: str, file: Path, *, wait_for: str, full: bool = False) -> None:
+async def shoot(page: Page, url: str, file: Path, *, wait_for: str, scroll_to: str = "") -> None:
     """A picture of a page once ``wait_for`` is to be seen."""
     for _ in range(12):
         await page.goto(url)
@@ -75,8 +77,11 @@ async def shoot(page: Page, url: str, file: Path, *, wait_for: str, full: bool =
     else:
         await page.screenshot(path=file)
         raise SystemExit(f"{url} never showed {wait_for!r}; {file} is what it showed.")
-    await page.wait_for_timeout(800)
-    await page.screenshot(path=file, full_page=full)
+    if scroll_to:
+        await page.get_by_text(scroll_to).locator("visible=true").last.scroll_into_view_if_needed()
+    # The details come in a frame of their own, a moment after the page.
+    await page.wait_for_timeout(1500)
+    await page.screenshot(path=file)
     print(file, flush=True)
 
 
@@ -88,7 +93,7 @@ async def take(firm: Firm, handles: dict[str, Handle], folder: Path) -> None:
     base = firm.stack.server.ui_url
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        context = await browser.new_context(viewport=SIZE, device_scale_factor=1)  # type: ignore[arg-type]
+        context = await browser.new_context(viewport=SIZE)
         await _columns(context)
         page = await context.new_page()
         listing = f"{base}/namespaces/default/workflows"
@@ -99,8 +104,16 @@ async def take(firm: Firm, handles: dict[str, Handle], folder: Path) -> None:
             handle = handles[name]
             where = f"{listing}/{quote(handle.id, safe='')}/{handle.first_execution_run_id}"
             details = f"{where}/user-metadata"
+            await page.set_viewport_size(TALL)
             await shoot(page, details, folder / f"{name}-details.png", wait_for="Current Details")
-        await shoot(page, f"{where}/timeline", folder / "complete-timeline.png", wait_for="Read the deal")
+        await page.set_viewport_size(TALLER)
+        await shoot(
+            page,
+            f"{where}/timeline",
+            folder / "complete-timeline.png",
+            wait_for="Tell the PMO",
+            scroll_to="close the saga's row",
+        )
         await browser.close()
 
 
@@ -115,7 +128,7 @@ async def _columns(context: BrowserContext) -> None:
 async def main(folder: Path) -> None:
     """Start the firm, take the pictures."""
     with tempfile.TemporaryDirectory() as place:
-        async with local_firm(Path(place), ui=True) as firm:
+        async with local_firm(Path(place), ui=True, mail=True) as firm:
             await take(firm, await prepare(firm), folder)
 
 
