@@ -27,6 +27,10 @@ from canonical.causes import Cause, Queue
 from canonical.money import Money
 from canonical.refs import RecordRef
 
+TIMED_OUT = "TIMED_OUT"
+"""``vendor_code`` of an unknown outcome whose call the vendor may still be working on. A dropped
+connection has none: there the vendor is done, one way or the other."""
+
 MESSAGE_LIMIT = 2_000
 """Characters of a vendor's text that we keep: failures travel in workflow histories (2 MiB a payload)."""
 

@@ -9,7 +9,9 @@ Errors: every coroutine raises only ``canonical.failures.SystemFailure`` subclas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, runtime_checkable
 
@@ -37,6 +39,28 @@ from canonical.opportunity import Opportunity
 from canonical.parties import Client
 from canonical.refs import RecordRef
 from canonical.writes import Landed, UndoOutcome, VendorWrite
+
+
+@dataclass(frozen=True)
+class Permit:
+    """The executor's last word on a write, asked for when nothing but the wire is left.
+
+    A ``Writer.send`` awaits ``confirm`` after it has its token and a free connection, right before the
+    request goes out, gives the call ``seconds``, and calls ``accepted`` when the vendor said yes.
+    Waiting for a connection is not time at the vendor: counted as such, a slow neighbour made a write
+    look lost that was only late.
+    """
+
+    confirm: Callable[[], Awaitable[None]]
+    """Raises ``Transient`` when the write may not be sent any more."""
+    accepted: Callable[[], None]
+    """Called once the vendor has accepted the write: a failure after that (of a read that completes the
+    answer, for example) leaves a record behind."""
+    seconds: float
+
+
+PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
+"""Set by the executor around ``Writer.send`` and ``Writer.amend``."""
 
 
 @runtime_checkable
@@ -73,7 +97,8 @@ class Writer(ConnectedSystem, Protocol):
     """
 
     async def send(self, write: VendorWrite) -> Landed:
-        """Make the call once. A create that the vendor refuses as already there raises ``Conflict``.
+        """Make the call once, with ``PERMIT``. A create that the vendor refuses as already there raises
+        ``Conflict``.
 
         Raises:
             OutcomeUnknown: it was sent and not answered.

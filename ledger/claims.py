@@ -197,3 +197,32 @@ class Claims(SharedRecords):
             if row.released or self.now() >= row.deadline:
                 return False
             return not await has_tombstone(session, row.attempt_step_key)
+
+    @unbroken
+    async def extend(self, key: str, attempt_id: str, deadline: datetime) -> bool:
+        """The last word before the wire: may this attempt send now, and is its lease as long as the call?
+
+        Looking, reading a before-image and waiting for a free connection all take time from the lease
+        that the claim gave. Only a lease that begins when the call does covers the call.
+
+        Args:
+            key: the effect's key.
+            attempt_id: the attempt that is about to send.
+            deadline: until when it may be sending. Aware datetime.
+
+        Returns:
+            False when another attempt took over, the lease ran out, or the step is being undone:
+            nothing may be sent.
+        """
+        async with self.transaction() as session:
+            row = await effect_for_update(session, key)
+            if row is None or row.attempt_id != attempt_id or row.state != EffectState.INTENDED:
+                return False
+            if row.released or self.now() >= row.deadline:
+                return False
+            if await has_tombstone(session, row.attempt_step_key):
+                return False
+            row.deadline = deadline
+            row.updated_at = self.now()
+            session.add(row)
+            return True

@@ -130,7 +130,7 @@ class Saga(Unwinding):
                 if not isinstance(result, Failure):
                     return self._done(record, result)
                 failure = result
-                if failure.kind.passes_by_itself:
+                if self._passes(record, failure):
                     await self._wait(record, failure)
                     continue
                 if self.start.plan or (failure.cause in FATAL and not self.state.undo):
@@ -248,7 +248,9 @@ class Saga(Unwinding):
         call: CallClass,
         writes: bool,
     ) -> R | Failure:
-        record.state = StepState.RUNNING
+        if record.rounds == 0:
+            # A step that waits stays shown as waiting while it tries again.
+            record.state = StepState.RUNNING
         record.attempts += 1
         self._changed()
         try:

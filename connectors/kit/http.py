@@ -6,6 +6,7 @@ unknown outcome. A 401 is answered once by a fresh token and a repetition: the v
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,10 @@ from urllib.parse import quote
 import httpx
 import simplejson
 
-from canonical.failures import OutcomeUnknown, Transient
+from canonical.failures import TIMED_OUT, OutcomeUnknown, Transient
 from canonical.refs import RecordRef
 from connectors.kit.errors import ErrorTable, VendorError
+from connectors.ports import PERMIT
 
 POOL_CEILING = 16
 """Connections of one client. Measured: httpx's throughput collapses beyond some 16 in one client."""
@@ -70,6 +72,9 @@ class HttpSession:
     def __post_init__(self) -> None:
         size = min(self.connections, POOL_CEILING)
         self.client = new_client(self.base_url, size, self.ca_file, self.timeout)
+        # Calls wait here for a free connection, not in the client's pool: a wait of ours must not
+        # count as the vendor's.
+        self._free = asyncio.Semaphore(size)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -126,6 +131,8 @@ class HttpSession:
             request.headers.update(await self.auth.headers(request))
             response = await self._send(request, what=what, write=write, record=record, key=key)
             if response.is_success or response.status_code in accept:
+                if write and response.is_success and (permit := PERMIT.get()) is not None:
+                    permit.accepted()
                 return response
             if attempt == 1 and self.rejected(response) and self.auth.forget():
                 continue
@@ -143,8 +150,13 @@ class HttpSession:
     async def _send(
         self, request: httpx.Request, *, what: str, write: bool, record: RecordRef | None, key: str | None
     ) -> httpx.Response:
+        permit = PERMIT.get() if write else None
         try:
-            return await self.client.send(request)
+            async with self._free:
+                if permit is not None:
+                    await permit.confirm()
+                async with asyncio.timeout(permit.seconds if permit else None):
+                    return await self.client.send(request)
         except _NOT_SENT as error:
             raise Transient(
                 f"{what}: {self.system} cannot be reached ({type(error).__name__}).",
@@ -152,13 +164,15 @@ class HttpSession:
                 record=record,
                 key=key,
             ) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             if write:
+                timed_out = isinstance(error, (httpx.TimeoutException, TimeoutError))
                 raise OutcomeUnknown(
                     f"{what}: sent to {self.system}, no answer ({type(error).__name__}).",
                     system=self.system,
                     record=record,
                     key=key,
+                    vendor_code=TIMED_OUT if timed_out else None,
                 ) from error
             raise Transient(
                 f"{what}: {self.system} broke off its answer ({type(error).__name__}).",

@@ -11,12 +11,13 @@ from typing import Any
 from activities.contracts import SagaRef
 from activities.effects import Effects, Performed
 from canonical.causes import Cause
-from canonical.failures import Conflict, OutcomeUnknown, SystemFailure
+from canonical.failures import TIMED_OUT, Conflict, OutcomeUnknown, SystemFailure
 from canonical.names import effect_key, shared_key, stamp, step_key
 from canonical.operations import HealthCheck
 from canonical.refs import SystemRole
 from canonical.saga import Actor
 from canonical.writes import KeyStyle, Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind
+from connectors.ports import PERMIT, Permit
 from ledger.store import Ledger
 from tests.ledger.subject import Clock
 
@@ -114,8 +115,18 @@ class FakeVendor:
         record.fields.update(write.body)
         return record
 
+    async def _in_time(self, permit: Permit, call: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(permit.seconds):
+                await call
+        except TimeoutError:
+            raise OutcomeUnknown("no answer in time", system=self.system, vendor_code=TIMED_OUT) from None
+
     async def send(self, write: VendorWrite) -> Landed:
-        await self._take("send", write)
+        permit = PERMIT.get()
+        assert permit is not None, "a write without the executor's permit"
+        await permit.confirm()
+        await self._in_time(permit, self._take("send", write))
         if write.kind is WriteKind.CREATE and any(one.stamp == write.stamp for one in self.live):
             raise Conflict("there is a record with this key already", system=self.system)
         return landed(self._apply(write))
@@ -137,7 +148,9 @@ class FakeVendor:
         return {name: shown.get(name) for name in write.expect}
 
     async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
-        await self._take("amend", write)
+        permit = PERMIT.get()
+        assert permit is not None
+        await self._in_time(permit, self._take("amend", write))
         self.records[landed.id].fields.update(write.body)
         return landed
 

@@ -12,6 +12,7 @@ from activities.contracts import (
     UndoStepResult,
 )
 from activities.options import CallClass
+from canonical.refs import RecordRef
 from canonical.saga import (
     RepairAction,
     SagaStatus,
@@ -62,7 +63,8 @@ class Unwinding(Waiting):
         """Undo one step; False when it is blocked and parked."""
         record.rounds = 0
         while True:
-            record.state = StepState.UNDOING
+            if record.rounds == 0:
+                record.state = StepState.UNDOING
             self._changed()
             command = UndoStep(
                 saga=self.ref,
@@ -87,12 +89,26 @@ class Unwinding(Waiting):
                 self._changed()
                 return True
             record.failure = failure
-            if failure.kind.passes_by_itself:
+            if self._passes(record, failure):
                 await self._wait(record, failure)
                 continue
-            failure = failure.model_copy(update={"survivors": failure.survivors or record.records})
+            survivors = (*(failure.survivors or record.records), *self._held_back(entry))
+            failure = failure.model_copy(update={"survivors": tuple(dict.fromkeys(survivors))})
             self._park(record, failure, StepState.UNDO_BLOCKED)
             return False
+
+    def _held_back(self, entry: UndoEntry) -> list[RecordRef]:
+        """Records of the steps that ``entry`` stands on: they stay as long as it does."""
+        by_step = {one.step: one for one in self.state.undo}
+        found: list[RecordRef] = []
+        below = [by_step[step] for step in entry.stands_on if step in by_step]
+        while below:
+            one = below.pop()
+            done = self.state.step(one.step)
+            if done is not None and not self._is_undone(one):
+                found += done.records
+            below += [by_step[step] for step in one.stands_on if step in by_step]
+        return found
 
     async def _await_any_repair(self, blocked: list[UndoEntry]) -> None:
         """Wait until a person has dealt with one blocked undo; then all blocked ones are tried again."""

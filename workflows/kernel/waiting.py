@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from temporalio import workflow
 
-from canonical.failures import Failure
+from canonical.failures import Failure, FailureKind
 from canonical.saga import (
     GateDecision,
     RepairCommand,
@@ -22,8 +22,19 @@ COMMANDS_KEPT = 100
 """Operator command ids remembered for idempotency; a saga never sees that many."""
 
 
+UNKNOWN_ROUNDS = 8
+"""Waits for an outcome that stays unknown before a person is asked: with the standard pauses some ten
+minutes, longer than most outages. Every new try looks before it sends, so waiting is safe."""
+
+
 class Waiting(Books):
     """Waits with a status that every surface shows."""
+
+    @staticmethod
+    def _passes(record: StepRecord, failure: Failure) -> bool:
+        """Whether to wait and try again without asking anybody."""
+        unknown = failure.kind is FailureKind.UNKNOWN_OUTCOME and record.rounds < UNKNOWN_ROUNDS
+        return failure.kind.passes_by_itself or unknown
 
     async def _wait(self, record: StepRecord, failure: Failure) -> None:
         """Pause for a passing reason, then let the caller try again."""
