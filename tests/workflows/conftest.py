@@ -17,12 +17,14 @@ from temporalio.worker import Worker
 from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, SearchAttribute, system_queue
 from runtime.converter import data_converter
 from tests.workflows.driver import Kernel
+from tests.workflows.opportunity import FirmStubs, RuleStubs
 from tests.workflows.probe import Probe
 from tests.workflows.stubs import LedgerStubs, SystemStubs
 from wiring.workers import sandbox
 from workflows.opportunity_to_project import OpportunityToProject
 
 SYSTEMS = ("erp", "psa", "crm")
+FIRM = ("sf-main", "netsuite-emea", "kantata-main", "hr-export")
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +61,7 @@ async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
         test_server_existing_path=server_program(), data_converter=data_converter()
     ) as environment:
         await register_search_attributes(environment)
-        ledger, systems = LedgerStubs(), SystemStubs()
+        ledger, systems, rules, firm = LedgerStubs(), SystemStubs(), RuleStubs(), FirmStubs()
         async with AsyncExitStack() as workers:
             await workers.enter_async_context(
                 Worker(
@@ -79,6 +81,10 @@ async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
                         ledger.escalate_case,
                         ledger.record_decision,
                         ledger.finish_saga,
+                        rules.route_deal,
+                        rules.shape_engagement,
+                        rules.compare_baseline,
+                        rules.send,
                     ],
                 )
             )
@@ -88,6 +94,29 @@ async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
                         environment.client,
                         task_queue=system_queue(system),
                         activities=[systems.write, systems.read, systems.undo_step],
+                    )
+                )
+            for system in FIRM:
+                await workers.enter_async_context(
+                    Worker(
+                        environment.client,
+                        task_queue=system_queue(system),
+                        activities=[
+                            firm.read_deal,
+                            firm.write_back,
+                            firm.gather_erp,
+                            firm.gather_psa,
+                            firm.role_supply,
+                            firm.ensure_clients,
+                            firm.set_up,
+                            firm.read_erp,
+                            firm.activate_contract,
+                            firm.open_project,
+                            firm.complete_structure,
+                            firm.read_psa,
+                            firm.activate_project,
+                            systems.undo_step,
+                        ],
                     )
                 )
             yield environment

@@ -35,10 +35,14 @@ from canonical.saga import (
 )
 from tests.workflows.probe import Probe
 from tests.workflows.stubs import DESKS, Desk
+from workflows.opportunity_to_project import OpportunityToProject
 
 ANNA = Actor(name="anna", roles=("master-data",))
 PATIENCE = 15.0
 """Real seconds within which a state must be reached; it takes milliseconds."""
+OPEN = timedelta(days=60)
+"""The server likes to skip to where an ended workflow would have timed out. Its own ten years, a few dozen
+times over, take its clock beyond what nanoseconds can count (2262), and then it hangs."""
 Part = dict[str, Any]
 
 
@@ -214,16 +218,41 @@ class Kernel:
         mine = desk or Desk()
         DESKS[name] = mine
         handle = await self.environment.client.start_workflow(
-            Probe.run, command, id=name, task_queue=WORKFLOW_QUEUE
+            Probe.run, command, id=name, task_queue=WORKFLOW_QUEUE, execution_timeout=OPEN
         )
         run = Run(self.environment, handle, mine)
+        self.runs.append(run)
+        return run
+
+    async def start_deal(self, desk: Desk, record_id: str, *, plan: bool = False) -> Run:
+        """Start opportunity-to-project over stubs."""
+        name = f"{'plan:' if plan else ''}o2p:emea:sf-main:{uuid.uuid4().hex[:18]}"
+        command = StartSaga(
+            saga_id=name,
+            region="emea",
+            system="sf-main",
+            record_id=record_id,
+            actor=Actor(name="test"),
+            plan=plan,
+            trace_id="trace",
+            timings=Timings(attempts=1),
+        )
+        DESKS[name] = desk
+        handle = await self.environment.client.start_workflow(
+            OpportunityToProject.run, command, id=name, task_queue=WORKFLOW_QUEUE, execution_timeout=OPEN
+        )
+        run = Run(self.environment, handle, desk)
         self.runs.append(run)
         return run
 
     async def start_raw(self, workflow: str, *arguments: Any) -> WorkflowHandle[Any, Any]:
         """Start by name with whatever input."""
         handle: WorkflowHandle[Any, Any] = await self.environment.client.start_workflow(
-            workflow, args=list(arguments), id=f"raw-{uuid.uuid4().hex}", task_queue=WORKFLOW_QUEUE
+            workflow,
+            args=list(arguments),
+            id=f"raw-{uuid.uuid4().hex}",
+            task_queue=WORKFLOW_QUEUE,
+            execution_timeout=OPEN,
         )
         self.runs.append(Run(self.environment, handle, Desk()))
         return handle

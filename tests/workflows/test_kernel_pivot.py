@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from activities.options import Timings
+from canonical.causes import Cause
 from canonical.failures import FailureKind
 from canonical.saga import RepairAction, SagaStatus
 from tests.workflows.driver import Kernel, refusal, step
 from tests.workflows.stubs import Desk, away, repair
+from workflows.kernel.waiting import UNKNOWN_ROUNDS
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +77,23 @@ async def test_an_unknown_outcome_of_the_pivot_is_never_undone_by_a_cancel(kerne
     desk = Desk()
     desk.fail("do p", away(kind=FailureKind.UNKNOWN_OUTCOME, maybe_landed=True))
     run = await kernel.start(step("a"), step("p", "pivot"), desk=desk)
-    view = await run.parked("p")
+    view = await run.status(SagaStatus.WAITING)
     assert view.pivot_passed
     await run.handle.cancel()
-    await run.repair("p")
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert desk.calls == ["do a", "do p", "do p"]
+
+
+async def test_an_outcome_that_stays_unknown_is_a_persons_in_the_end(kernel: Kernel) -> None:
+    """Every new try looks before it sends, so waiting is safe; for ever it would be a stuck saga."""
+    desk = Desk()
+    lost = away(kind=FailureKind.UNKNOWN_OUTCOME, cause=Cause.OUTCOME_UNKNOWN, maybe_landed=True)
+    desk.fail("do a", *(lost for _ in range(UNKNOWN_ROUNDS + 1)))
+    run = await kernel.start(step("a"), desk=desk, timings=Timings(attempts=1, wait_first=0.01))
+    view = await run.parked("a")
+    assert view.cause is Cause.OUTCOME_UNKNOWN
+    assert len(desk.calls) == UNKNOWN_ROUNDS + 1
+    await run.repair("a")
     assert (await run.result()).status is SagaStatus.COMPLETE
 
 
