@@ -106,7 +106,10 @@ async def test_a_blocked_undo_parks_and_the_others_go_on(kernel: Kernel) -> None
     run.desk.fail("undo b", repair("locked", cause=Cause.UNDO_BLOCKED))
     await run.parked("d")
     await run.repair("d", RepairAction.UNDO_ALL)
-    view = await run.status(SagaStatus.UNDO_BLOCKED)
+    view = await run.until(
+        lambda view: any(one.id == "undo.a" and one.state is StepState.UNDONE for one in view.steps)
+    )
+    assert view.status is SagaStatus.UNDO_BLOCKED
     assert undos(run) == ["d", "c", "b", "a"]
     stuck = view.parked_steps[0]
     assert stuck.id == "undo.b"
@@ -203,6 +206,7 @@ async def test_time_spent_waiting_for_people_is_counted_apart(kernel: Kernel) ->
     run = await kernel.start(step("a"))
     run.desk.fail("do a", repair())
     await run.parked("a")
+    await run.booked("open a")
     await run.skip(hours=2)
     await run.repair("a")
     view = await run.result()

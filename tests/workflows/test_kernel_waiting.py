@@ -61,6 +61,7 @@ async def test_a_wait_that_turns_into_a_refusal_parks(kernel: Kernel) -> None:
     desk.fail("do a", away(), repair("now it says no"))
     run = await kernel.start(step("a"), timings=TIMINGS, desk=desk)
     await run.status(SagaStatus.WAITING)
+    await run.booked("open a")
     await run.skip(seconds=10)
     view = await run.parked("a")
     assert view.parked_since is not None
