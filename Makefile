@@ -74,8 +74,8 @@ chaos: install-dev ## Every step x fault x seed of a saga (SAGA=, SEEDS=3, SHARD
 chaos-smoke: install-dev ## Lose the answer of every write, kill a worker in every step of the demo's deals
 	@$(BIN)/python -m tests.chaos.smoke
 
-screenshots: install-dev ## Take pictures of the Web UI during a demo, into build/screenshots
-	$(BIN)/python -m tests.e2e.screenshots build/screenshots
+screenshots: install-dev ## Take pictures of the Web UI for docs/images (needs chromium)
+	$(BIN)/python -m tests.e2e.screenshots docs/images
 
 # --- keeping it --------------------------------------------------------------------------------------
 

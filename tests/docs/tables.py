@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from activities.failures import SERVER_RETRIES
 from canonical.authority import AUTHORITY, Phase
-from canonical.failures import FAILURES_BY_KIND
+from canonical.failures import FAILURES_BY_KIND, FailureKind
 from canonical.firm import GatePolicy, MilestoneShape, Policies, RoleNeed, Route, Service
 from canonical.money import CurrencyCode
 from canonical.names import SearchAttribute
@@ -130,10 +130,18 @@ def failure_kinds() -> str:
                 f"`{kind.value}`",
                 f"`{error.__name__}`",
                 "yes" if kind in SERVER_RETRIES else "no",
-                "waits, goes on by itself" if passing else "parks, asks a person",
+                _then(kind, passing),
             )
         )
     return table(("kind", "error class", "retried by the server first", "then the saga"), rows)
+
+
+def _then(kind: FailureKind, passing: bool) -> str:
+    if passing:
+        return "waits, goes on by itself"
+    if kind is FailureKind.UNKNOWN_OUTCOME:
+        return "waits and looks a bounded number of times, then parks"
+    return "parks, asks a person"
 
 
 def statuses() -> str:
