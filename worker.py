@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -25,13 +26,16 @@ USAGE = 2
 """Exit code of a wrong configuration or command line."""
 
 
-async def serve(settings: Settings, queues: list[str], *, until: Stop | None = None) -> None:
+async def serve(
+    settings: Settings, queues: list[str], *, until: Stop | None = None, as_json: bool = False
+) -> None:
     """Serve queues until told to stop.
 
     Args:
         settings: the installation's settings.
         queues: ``workflows``, ``ledger`` or system instances; all when empty.
         until: a stop of the caller's own instead of signals.
+        as_json: print one JSON object once everything is ready to serve.
 
     Raises:
         ConfigurationError: something is wrong with the installation; nothing was polled.
@@ -50,7 +54,10 @@ async def serve(settings: Settings, queues: list[str], *, until: Stop | None = N
             )
             await search_attributes.require(client)
             workers = [build_worker(client, one, settings) for one in served]
-            logger("trueup.worker").info("serving", queues=[one.queue for one in served])
+            names = [one.queue for one in served]
+            logger("trueup.worker").info("serving", queues=names)
+            if as_json:
+                print(json.dumps({"message": "serving", "exit_code": 0, "queues": names}), flush=True)
             await run_until_stopped(
                 *workers,
                 ready_file=settings.worker.ready_file,
@@ -72,11 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
         default="",
         help="comma-separated: workflows, ledger, or system instances; all by default",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object once it serves")
     given = parser.parse_args(arguments)
     try:
         settings = load(given.config)
         configure(settings.logging)
-        asyncio.run(serve(settings, [name for name in given.queues.split(",") if name]))
+        queues = [name for name in given.queues.split(",") if name]
+        asyncio.run(serve(settings, queues, as_json=given.json))
     except ConfigurationError as wrong:
         for problem in wrong.problems:
             print(problem, file=sys.stderr)

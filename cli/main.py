@@ -72,11 +72,13 @@ def worker(
         ),
     ] = "",
     config: Annotated[Path | None, typer.Option("--config", help="trueup.toml.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object once it serves.")] = False,
 ) -> None:
     """Run a Temporal worker in place of this process."""
     arguments = [sys.executable, "-m", "worker"]
     arguments += ["--config", str(config)] if config else []
     arguments += ["--queues", queues] if queues else []
+    arguments += ["--json"] if as_json else []
     sys.stdout.flush()
     os.execv(sys.executable, arguments)
 
