@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 
 from canonical.base import Canonical, Personal
@@ -32,6 +33,8 @@ class OpportunityLine(Canonical):
     description: str | None = None
     quantity: Exact
     unit_price: Exact
+    """List price; ``amount`` is quantity times this, less the discount."""
+    discount_percent: Exact = Decimal(0)
     amount: Money
     legal_entity: str | None = None
     """Selling entity; the deal's own applies when empty."""

@@ -179,7 +179,10 @@ def _needs_order(context: Context, line: OpportunityLine) -> bool:
 def check_amounts(deal: Opportunity) -> Iterator[Finding]:
     """Lines multiply out and add up to the deal, in the deal's currency."""
     for line in deal.lines:
-        product = round_to(line.quantity * line.unit_price, line.amount.currency)
+        gross = line.quantity * line.unit_price
+        product = round_to(gross * (100 - line.discount_percent) / 100, line.amount.currency)
+        less = f" less {line.discount_percent} %" if line.discount_percent else ""
+        product_words = f"{line.quantity} x {line.unit_price}{less}"
         if line.amount.amount < 0:
             yield finding(
                 Cause.AMOUNT_MISMATCH,
@@ -192,7 +195,7 @@ def check_amounts(deal: Opportunity) -> Iterator[Finding]:
             expected = Money(amount=product, currency=line.amount.currency, role=AmountRole.CONTRACT)
             yield finding(
                 Cause.AMOUNT_MISMATCH,
-                f"Line {line.id} says {line.amount}, but {line.quantity} x {line.unit_price} is {expected}.",
+                f"Line {line.id} says {line.amount}, but {product_words} is {expected}.",
                 record=deal.ref,
                 field="amount",
                 at_stake=deal.amount,

@@ -24,7 +24,7 @@ _ACCOUNT = (
     "BillingState", "BillingCountry",
 )  # fmt: skip
 _LINE = (
-    "Id", "SystemModstamp", "Quantity", "UnitPrice", "TotalPrice", "ServiceDate", "Description",
+    "Id", "SystemModstamp", "Quantity", "UnitPrice", "Discount", "TotalPrice", "ServiceDate", "Description",
     "Product2.ProductCode", "Product2.Name",
 )  # fmt: skip
 WRITE_BACK = ("project_code", "engagement_code", "project_status", "project_link")

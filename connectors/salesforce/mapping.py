@@ -140,6 +140,7 @@ class DealMapper:
             description=text(line.Description),
             quantity=line.Quantity,
             unit_price=line.UnitPrice,
+            discount_percent=line.Discount or Decimal(0),
             amount=self._money(line.TotalPrice, currency, ref, "TotalPrice") or Money.of_minor(0, currency),
             legal_entity=text(line.field(fields.legal_entity)),
             delivery_region=text(line.field(fields.delivery_region)),

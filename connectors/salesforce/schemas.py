@@ -60,6 +60,8 @@ class LineRecord(Wire):
     SystemModstamp: str
     Quantity: Decimal
     UnitPrice: Decimal
+    Discount: Decimal | None = None
+    """Percent."""
     TotalPrice: Decimal
     ServiceDate: date | None = None
     Description: str | None = None

@@ -457,3 +457,9 @@ def test_settings_come_from_plain_tables() -> None:
     assert found.auth.kind == "jwt_bearer"
     assert found.auth.private_key.file == Path("/run/key")
     assert found.mapping.billing_method("ABO") is BillingMethod.RETAINER
+
+
+def test_a_discount_travels_with_the_line() -> None:
+    found = deal({}, line={"UnitPrice": 500.25, "Discount": 12.5})
+    assert found.lines[0].discount_percent == Decimal("12.5")
+    assert deal({}).lines[0].discount_percent == 0

@@ -151,8 +151,8 @@ ONE_DEFECT = (
         "does not add up",
         Cause.AMOUNT_MISMATCH,
         "amount",
-        put={"Discount": 10},
-        says="says EUR 79,200.00, but 1.0 x 88000.0 is EUR 88,000.00",
+        put={"UnitPrice": -500},
+        says="has a negative amount",
     ),
     Bad("terms unknown", Cause.PAYMENT_TERMS_UNKNOWN, "payment_terms", {"terms": "Net 99"}, says="'Net 99'"),
     Bad("type unknown", Cause.DEAL_CLASS_UNCLEAR, "deal_type", {"type": "Barter"}, says="'Barter'"),
@@ -239,7 +239,7 @@ async def test_all_defects_of_a_deal_come_at_once(firm: Firm) -> None:
             Line("LIC", "1", "9000"),
         ),
     )
-    firm.seed(deal, without=("BillingCountry", "Start_Date__c"), Discount=10)
+    firm.seed(deal, without=("BillingCountry", "Start_Date__c"), UnitPrice=-500)
     with nothing_written(firm):
         _, view, findings = await parked_on_findings(firm, deal)
     assert {one.cause for one in findings} == {

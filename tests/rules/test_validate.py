@@ -347,6 +347,13 @@ def test_lines_multiply_out_after_one_rounding(quantity: str, price: str, amount
     assert bad(deal(one)) == []
 
 
+def test_a_discount_is_part_of_the_product() -> None:
+    one = line(price="88000", discount_percent=Decimal(10), amount=money("79200"))
+    assert bad(deal(one)) == []
+    (found,) = bad(deal(line(price="88000", discount_percent=Decimal(10), amount=money("79200.01"))))
+    assert found.message == ("Line 00k1 says EUR 79,200.01, but 1 x 88000 less 10 % is EUR 79,200.00.")
+
+
 @pytest.mark.parametrize("currency", ["JPY", "EUR"])
 def test_amounts_are_checked_in_the_deals_currency(currency: str) -> None:
     entity = "JP01" if currency == "JPY" else "NL01"
