@@ -47,8 +47,11 @@ class Site:
         assert answer.status_code == 200, answer.text
         return one(answer)
 
+    def workspace(self, **fields: Any) -> dict[str, Any]:
+        return self.create("workspaces", "workspace", **{"title": "ACME", **fields})
+
     def project(self, **fields: Any) -> int:
-        return int(self.create("workspaces", "workspace", **{"title": "ACME", **fields})["id"])
+        return int(self.workspace(**fields)["id"])
 
     def time(self, workspace: int, **fields: Any) -> int:
         body = {"workspace_id": workspace, "date_performed": "2026-01-12", "time_in_minutes": 60, **fields}

@@ -2,80 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
-from simulators.kantata import build
-from simulators.kit import serve
+from tests.simulators.kantata_site import Site, fields_of, ids, one, running, site
 
-
-class Site:
-    """A served simulator with a vendor client and a control client."""
-
-    def __init__(self, base: str) -> None:
-        self.api = httpx.Client(
-            base_url=f"{base}/api/v1/", headers={"Authorization": "Bearer kantata-token"}, timeout=20
-        )
-        self.sim = httpx.Client(base_url=f"{base}/_sim/", timeout=60)
-
-    def seed(self, **records: list[dict[str, Any]]) -> None:
-        answer = self.sim.post("seed", json=records)
-        assert answer.status_code == 204, answer.text
-
-    def setting(self, **changes: Any) -> None:
-        assert self.sim.post("settings", json=changes).status_code == 200
-
-    def fault(self, **fault: Any) -> None:
-        assert self.sim.post("faults", json=fault).status_code == 201
-
-    def create(self, type_: str, singular: str, **fields: Any) -> dict[str, Any]:
-        answer = self.api.post(type_, json={singular: fields})
-        assert answer.status_code == 200, answer.text
-        return one(answer)
-
-    def project(self, **fields: Any) -> dict[str, Any]:
-        return self.create("workspaces", "workspace", **{"title": "ACME", **fields})
-
-    def writes(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.sim.get("writes").json()
-        return rows
-
-
-def one(answer: httpx.Response) -> dict[str, Any]:
-    body = answer.json()
-    hit = body["results"][0]
-    record: dict[str, Any] = body[hit["key"]][hit["id"]]
-    return record
-
-
-def ids(answer: httpx.Response) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [hit["id"] for hit in answer.json()["results"]]
-
-
-def fields_of(answer: httpx.Response) -> set[str]:
-    assert answer.status_code == 422, answer.text
-    return {e["field"] for e in answer.json()["errors"]}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[str]:
-    with serve(build()) as run:
-        yield run.base_url
-
-
-@pytest.fixture
-def site(running: str) -> Iterator[Site]:
-    site = Site(running)
-    site.sim.post("settings", json=build().settings)
-    site.sim.delete("schema")
-    site.sim.post("reset")
-    yield site
-    site.api.close()
-    site.sim.close()
+__all__ = ["running", "site"]
 
 
 def test_currency_of_the_rate_card_wins_and_rates_follow_its_version(site: Site) -> None:
@@ -96,7 +29,7 @@ def test_currency_of_the_rate_card_wins_and_rates_follow_its_version(site: Site)
             {"id": 2, "rate_card_version_id": 2, "role_id": 5, "rate": 16000},
         ],
     )
-    made = site.project(currency="USD", rate_card_id=55)
+    made = site.workspace(currency="USD", rate_card_id=55)
     assert made["currency"] == "EUR"
 
     def rate(day: str, **fields: Any) -> int:
@@ -125,8 +58,8 @@ def test_currency_of_the_rate_card_wins_and_rates_follow_its_version(site: Site)
 def test_references_are_found_through_their_subjects_and_are_not_unique(site: Site) -> None:
     nested = {"service_name": "saga", "service_model": "Opportunity", "service_model_ref": "006XX"}
     first, second = (
-        site.project(external_reference=nested)["id"],
-        site.project(external_reference=nested)["id"],
+        site.workspace(external_reference=nested)["id"],
+        site.workspace(external_reference=nested)["id"],
     )
     search = {
         "external_reference_service_name": "saga",
@@ -145,7 +78,7 @@ def test_references_are_found_through_their_subjects_and_are_not_unique(site: Si
 
 
 def test_reference_upsert_keeps_one_per_service_and_object(site: Site) -> None:
-    id_ = int(site.project()["id"])
+    id_ = int(site.workspace()["id"])
     body = {
         "subject_type": "Workspace",
         "subject_id": id_,
@@ -203,7 +136,7 @@ def test_custom_fields_are_typed_chosen_by_id_and_survive_a_reset(site: Site) ->
         {"custom_field_id": int(margin["id"]), "value": 12.5},
         {"custom_field_id": signed["id"], "value": "2026-01-31"},
     ]
-    id_ = site.project(custom_fields=good)["id"]
+    id_ = site.workspace(custom_fields=good)["id"]
     answer = site.api.get(f"workspaces/{id_}", params={"include": "custom_field_values"})
     shown = {v["custom_field_name"]: v for v in answer.json()["custom_field_values"].values()}
     assert shown["Region"]["value"] == [emea]
@@ -262,7 +195,7 @@ def test_custom_fields_and_their_choices_are_made_and_changed(site: Site) -> Non
         c["label"] for c in site.api.get("custom_field_choices").json()["custom_field_choices"].values()
     ]
     assert sorted(labels) == ["Crimson", "Green"]
-    workspace = site.project()["id"]
+    workspace = site.workspace()["id"]
     story = site.create("stories", "story", title="T", story_type="task", workspace_id=int(workspace))
     value = {"subject_type": "Story", "subject_id": int(story["id"]), "custom_field_id": int(made["id"])}
     gone = site.api.post(

@@ -2,80 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
-from simulators.kantata import build
-from simulators.kit import serve
+from tests.simulators.kantata_site import Site, fields_of, ids, one, running, site
 
-
-class Site:
-    """A served simulator with a vendor client and a control client."""
-
-    def __init__(self, base: str) -> None:
-        self.api = httpx.Client(
-            base_url=f"{base}/api/v1/", headers={"Authorization": "Bearer kantata-token"}, timeout=20
-        )
-        self.sim = httpx.Client(base_url=f"{base}/_sim/", timeout=60)
-
-    def seed(self, **records: list[dict[str, Any]]) -> None:
-        answer = self.sim.post("seed", json=records)
-        assert answer.status_code == 204, answer.text
-
-    def setting(self, **changes: Any) -> None:
-        assert self.sim.post("settings", json=changes).status_code == 200
-
-    def fault(self, **fault: Any) -> None:
-        assert self.sim.post("faults", json=fault).status_code == 201
-
-    def create(self, type_: str, singular: str, **fields: Any) -> dict[str, Any]:
-        answer = self.api.post(type_, json={singular: fields})
-        assert answer.status_code == 200, answer.text
-        return one(answer)
-
-    def project(self, **fields: Any) -> dict[str, Any]:
-        return self.create("workspaces", "workspace", **{"title": "ACME", **fields})
-
-    def writes(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.sim.get("writes").json()
-        return rows
-
-
-def one(answer: httpx.Response) -> dict[str, Any]:
-    body = answer.json()
-    hit = body["results"][0]
-    record: dict[str, Any] = body[hit["key"]][hit["id"]]
-    return record
-
-
-def ids(answer: httpx.Response) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [hit["id"] for hit in answer.json()["results"]]
-
-
-def fields_of(answer: httpx.Response) -> set[str]:
-    assert answer.status_code == 422, answer.text
-    return {e["field"] for e in answer.json()["errors"]}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[str]:
-    with serve(build()) as run:
-        yield run.base_url
-
-
-@pytest.fixture
-def site(running: str) -> Iterator[Site]:
-    site = Site(running)
-    site.sim.post("settings", json=build().settings)
-    site.sim.delete("schema")
-    site.sim.post("reset")
-    yield site
-    site.api.close()
-    site.sim.close()
+__all__ = ["running", "site"]
 
 
 TREE = {
@@ -135,7 +68,7 @@ def test_create_answers_200_in_the_envelope_with_string_ids_and_delete_204(site:
 
 def test_id_attributes_need_their_include_and_ids_may_be_numeric_text(site: Site) -> None:
     site.seed(users=[{"id": 77, "full_name": "Ann Lee"}])
-    id_ = site.project(approver_id="77")["id"]
+    id_ = site.workspace(approver_id="77")["id"]
     bare = one(site.api.get(f"workspaces/{id_}"))
     assert "approver_id" not in bare
     answer = site.api.get(f"workspaces/{id_}", params={"include": "approver"})
@@ -144,7 +77,7 @@ def test_id_attributes_need_their_include_and_ids_may_be_numeric_text(site: Site
 
 
 def test_side_loaded_records_of_the_same_type_are_not_hits(site: Site) -> None:
-    workspace = int(site.project()["id"])
+    workspace = int(site.workspace()["id"])
     parent = site.create("stories", "story", title="P", story_type="deliverable", workspace_id=workspace)
     child = site.create(
         "stories", "story", title="C", story_type="task", workspace_id=workspace, parent_id=int(parent["id"])
@@ -192,7 +125,7 @@ def test_unknown_attributes_and_parameters_can_be_ignored_by_setting(site: Site)
     assert site.api.get("workspaces", params={"include": "nothing"}).status_code == 400
     assert site.api.get("workspaces", params={"order": "colour:asc"}).status_code == 400
     site.setting(unknown_attributes="ignore", unknown_parameters="ignore")
-    assert "colour" not in site.project(colour="red")
+    assert "colour" not in site.workspace(colour="red")
     assert len(ids(site.api.get("workspaces", params={"colour": "red", "include": "nothing"}))) == 1
 
 
@@ -237,7 +170,7 @@ def test_rails_style_forms_are_read(site: Site) -> None:
 def test_price_is_in_whole_units_and_read_in_the_smallest(
     site: Site, code: str, price: Any, cents: int, unit: int
 ) -> None:
-    made = site.project(currency=code, budgeted=True, price=price)
+    made = site.workspace(currency=code, budgeted=True, price=price)
     assert (made["price_in_cents"], made["currency_base_unit"], made["currency"]) == (cents, unit, code)
 
 
@@ -247,7 +180,7 @@ def test_template_is_applied_in_the_create_call(site: Site) -> None:
     assert one(found)["item_count"] == 4
     assert one(found)["raw_json"] == TREE
     assert "raw_json" not in one(site.api.get("project_templates"))
-    made = site.project(
+    made = site.workspace(
         start_date="2026-01-12",
         project_tracker_template_id=300,
         project_template_start_date="2026-02-02",
@@ -293,7 +226,9 @@ def test_mapped_people_must_participate_and_template_must_exist(site: Site) -> N
 def test_template_may_take_time_and_its_parts_appear_gradually(site: Site) -> None:
     with_template(site)
     site.setting(template_seconds=60)
-    id_ = site.project(project_tracker_template_id=300, project_template_create_unnamed_resources=True)["id"]
+    id_ = site.workspace(project_tracker_template_id=300, project_template_create_unnamed_resources=True)[
+        "id"
+    ]
 
     def count() -> int:
         stories = site.api.get("stories", params={"workspace_id": id_}).json()["count"]
@@ -310,7 +245,7 @@ def test_template_may_take_time_and_its_parts_appear_gradually(site: Site) -> No
 
 def test_apply_template_and_its_dry_run(site: Site) -> None:
     with_template(site)
-    id_ = site.project()["id"]
+    id_ = site.workspace()["id"]
     body = {
         "workspace": {"project_tracker_template_id": 300, "project_template_create_unnamed_resources": True}
     }
@@ -330,7 +265,7 @@ def test_apply_template_and_its_dry_run(site: Site) -> None:
 
 
 def test_archived_projects_vanish_and_come_back(site: Site) -> None:
-    id_ = site.project(
+    id_ = site.workspace(
         external_reference={"service_name": "s", "service_model": "m", "service_model_ref": "r"}
     )["id"]
     site.create(
@@ -351,7 +286,7 @@ def test_archived_projects_vanish_and_come_back(site: Site) -> None:
 
 
 def test_project_with_time_or_invoices_cannot_be_deleted(site: Site) -> None:
-    id_ = site.project()["id"]
+    id_ = site.workspace()["id"]
     story = site.create("stories", "story", title="T", story_type="task", workspace_id=int(id_))
     entry = site.create(
         "time_entries", "time_entry", workspace_id=int(id_), date_performed="2026-01-12", time_in_minutes=30
@@ -366,7 +301,7 @@ def test_project_with_time_or_invoices_cannot_be_deleted(site: Site) -> None:
 
 
 def test_activation_by_status_key_and_stage(site: Site) -> None:
-    id_ = site.project(stage="estimate", status_key=305)["id"]
+    id_ = site.workspace(stage="estimate", status_key=305)["id"]
     site.setting(
         statuses=[
             {"key": 305, "message": "New", "color": "grey"},
@@ -379,7 +314,7 @@ def test_activation_by_status_key_and_stage(site: Site) -> None:
 
 
 def test_hidden_projects_are_silently_missing_and_money_needs_permission(site: Site) -> None:
-    seen, hidden = site.project()["id"], site.project(budgeted=True, price=5)["id"]
+    seen, hidden = site.workspace()["id"], site.workspace(budgeted=True, price=5)["id"]
     site.setting(hidden_workspace_ids=[hidden])
     assert ids(site.api.get("workspaces")) == [seen]
     assert site.api.get(f"workspaces/{hidden}").status_code == 404
@@ -390,7 +325,7 @@ def test_hidden_projects_are_silently_missing_and_money_needs_permission(site: S
 
 def test_groups_can_be_deleted_and_leave_their_projects(site: Site) -> None:
     group = site.create("workspace_groups", "workspace_group", name="ACME Corp", company=True)
-    id_ = site.project(workspace_group_ids=[int(group["id"])], primary_workspace_group_id=int(group["id"]))[
+    id_ = site.workspace(workspace_group_ids=[int(group["id"])], primary_workspace_group_id=int(group["id"]))[
         "id"
     ]
     answer = site.api.get(f"workspaces/{id_}", params={"include": "workspace_groups,primary_workspace_group"})
@@ -402,7 +337,7 @@ def test_groups_can_be_deleted_and_leave_their_projects(site: Site) -> None:
 
 def test_participations_need_a_project_on_this_tenant(site: Site) -> None:
     site.seed(users=[{"id": 77, "full_name": "Ann Lee"}])
-    id_ = site.project()["id"]
+    id_ = site.workspace()["id"]
     assert fields_of(site.api.get("participations")) == {"workspace_id"}
     assert len(ids(site.api.get("participations", params={"workspace_id": id_}))) == 1
     site.create("participations", "participation", workspace_id=int(id_), user_id=77)
