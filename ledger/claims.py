@@ -186,7 +186,7 @@ class Claims(SharedRecords):
 
     @unbroken
     async def still_mine(self, key: str, attempt_id: str) -> bool:
-        """Whether this attempt may send now: asked right before sending, never earlier.
+        """Whether this attempt could send now; it changes nothing. A sender asks ``extend`` instead.
 
         False when the deadline passed, another attempt took over, or the step is being undone.
         """

@@ -28,7 +28,7 @@ class Ledger(Undo, EffectQueries, Sagas, Cases, Decisions, Contracts, Mappings, 
 
     ::
 
-        claim -> FIRST: still_mine -> send -> done | release(unknown | not_sent)
+        claim -> FIRST: extend -> send -> done | release(unknown | not_sent)
               -> LOOK:  find, then done or as FIRST
               -> DONE:  use landed
               -> BUSY:  ask again at until
