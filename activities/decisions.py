@@ -28,7 +28,7 @@ from canonical.failures import Finding, Refused, Severity
 from canonical.firm import Firm
 from canonical.names import SagaName
 from canonical.opportunity import DealClass, Opportunity
-from canonical.parties import Client
+from canonical.parties import Client, ClientMatch
 from canonical.saga import GateRequest, SagaStatus
 from ledger.store import Ledger
 from rules.baseline import contract_differences, delivery_differences
@@ -271,6 +271,9 @@ def place_clients(
                     payment_terms=deal.payment_terms or firm.policies.default_payment_terms,
                     existing=chosen,
                     candidates=tuple(options) if chosen is None and choice is None else (),
+                    unseen=not any(
+                        option.match in (ClientMatch.LINK, ClientMatch.EXTERNAL_ID) for option in options
+                    ),
                 )
             )
     return placements, gates, findings

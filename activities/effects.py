@@ -10,7 +10,8 @@ No intent row, no call. A write whose outcome is unknown is looked for, never gu
 
 from __future__ import annotations
 
-from activities.performing import Performed, batches, body_hash, same
+from activities.performing import Performed, batches, same
+from activities.sending import body_hash
 from activities.undoing import Undoing
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from temporalio import activity
 
 from activities.contracts import (
@@ -11,6 +14,8 @@ from activities.contracts import (
     ErpActivities,
     ErpFindings,
     GatherErp,
+    LookAhead,
+    LookedAhead,
     ReadBaseline,
     SetUpContract,
     StepOutcome,
@@ -18,11 +23,12 @@ from activities.contracts import (
 )
 from activities.effects import Performed
 from activities.failures import guarded
-from activities.writing import Writing, attempt_id, outcome_of, planned
+from activities.writing import Writing, outcome_of, planned
 from canonical.causes import Cause
 from canonical.failures import Refused, Transient
 from canonical.names import shared_key, step_key
 from canonical.operations import ClientSetup, ErpClient, WriteContext, client_symbol
+from canonical.parties import Client
 from canonical.writes import VendorWrite
 from connectors.ports import ErpPort
 from ledger.rows import EffectState
@@ -40,19 +46,37 @@ class ErpActivitiesOver(Writing, ErpActivities):
     async def gather(self, command: GatherErp) -> ErpFindings:
         """Reference data, and customers that may be the deal's clients; our own links come first."""
         erp = await self._erp(command.saga.mapping, command.system)
-        reference = await erp.read_reference(items=command.items)
-        matches: dict[str, tuple[ErpClient, ...]] = {}
-        for client in command.clients:
-            found = await erp.search_clients(client)
-            links = await self.effects.ledger.links_of("client", client.key, system=command.system)
-            linked = {link.record.id for link in links}
-            rows = [row.model_copy(update={"linked": True}) if row.ref.id in linked else row for row in found]
-            for missing in linked - {row.ref.id for row in rows}:
-                row = await erp.read_client(missing)
-                if row is not None:
-                    rows.append(row.model_copy(update={"linked": True}))
-            matches[client.key] = tuple(rows)
-        return ErpFindings(reference=reference, matches=matches)
+        reference, *matches = await asyncio.gather(
+            erp.read_reference(items=command.items),
+            *(self._matches(erp, client) for client in command.clients),
+        )
+        keys = (client.key for client in command.clients)
+        return ErpFindings(reference=reference, matches=dict(zip(keys, matches, strict=True)))
+
+    async def _matches(self, erp: ErpPort, client: Client) -> tuple[ErpClient, ...]:
+        """Customers that may be the client; those that we are linked to are always among them."""
+        found, links = await asyncio.gather(
+            erp.search_clients(client),
+            self.effects.ledger.links_of("client", client.key, system=erp.system),
+        )
+        linked = {link.record.id for link in links}
+        rows = [row.model_copy(update={"linked": True}) if row.ref.id in linked else row for row in found]
+        for missing in linked - {row.ref.id for row in rows}:
+            row = await erp.read_client(missing)
+            if row is not None:
+                rows.append(row.model_copy(update={"linked": True}))
+        return tuple(rows)
+
+    @activity.defn(name="erp.look_ahead")
+    @guarded
+    async def look_ahead(self, command: LookAhead) -> LookedAhead:
+        """Which of the contracts' records are certainly not there yet."""
+        erp = await self._erp(command.saga.mapping, command.system)
+        context = self.context(command.saga, "")
+        writes = [
+            write for setup in command.contracts for write in erp.plan_contract_and_project(context, setup)
+        ]
+        return LookedAhead(absent=await self.effects.look_ahead(erp, writes))
 
     @activity.defn(name="erp.ensure_clients")
     @guarded
@@ -78,7 +102,8 @@ class ErpActivitiesOver(Writing, ErpActivities):
             if command.saga.plan:
                 writes += plan
                 continue
-            done = await self._send(erp, plan, command, total)
+            absent = [write.key for write in plan if placement.unseen and write.operation == ENSURE_CLIENT]
+            done = await self._send(erp, plan, command, total, absent)
             if existing is None and not (all(done.made.values()) and await self._ours(shared[key], command)):
                 # Another saga made this client meanwhile, perhaps under other entities: extend it.
                 now = await erp.read_client(total.values[f"{client_symbol(key)}.id"])
@@ -99,11 +124,14 @@ class ErpActivitiesOver(Writing, ErpActivities):
         return await self.shared_plan(context, lambda keys: erp.plan_clients(keys, [setup]))
 
     async def _send(
-        self, erp: ErpPort, plan: list[VendorWrite], command: EnsureClients, total: Performed
+        self,
+        erp: ErpPort,
+        plan: list[VendorWrite],
+        command: EnsureClients,
+        total: Performed,
+        absent: Sequence[str] = (),
     ) -> Performed:
-        done = await self.effects.perform(
-            erp, self.roles(erp), plan, saga=command.saga, attempt_id=attempt_id(), values=total.values
-        )
+        done = await self.send(erp, plan, command.saga, total.values, absent)
         total.values.update(done.values)
         total.records += done.records
         return done
@@ -163,14 +191,16 @@ class ErpActivitiesOver(Writing, ErpActivities):
         erp = await self._erp(command.saga.mapping, command.system)
         context = self.context(command.saga, command.step)
         writes = erp.plan_contract_and_project(context, command.setup)
-        return await self.perform(erp, writes, command.saga, command.values)
+        return await self.perform(erp, writes, command.saga, command.values, command.absent)
 
     @activity.defn(name="erp.read_baseline")
     @guarded
     async def read_baseline(self, command: ReadBaseline) -> SystemBaseline:
         """What the ERP holds of the contracts."""
         erp = await self._erp(command.saga.mapping, command.system)
-        held = [await erp.read_baseline(contract, command.values) for contract in command.contracts]
+        held = await asyncio.gather(
+            *(erp.read_baseline(contract, command.values) for contract in command.contracts)
+        )
         return SystemBaseline(system=command.system, contracts=tuple(held))
 
     @activity.defn(name="erp.activate_contract")

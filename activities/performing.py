@@ -1,42 +1,24 @@
-"""How a planned write reaches a vendor exactly once: claim, look, send, read back, record.
-
-No intent row, no call. A write whose outcome is unknown is looked for, never guessed.
+"""How a step's writes reach a vendor, each exactly once: looked for together, sent as soon as what they need
+is there, read back together, recorded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from activities.contracts import SagaRef
+from activities.sending import Doubt, Landing, Looked, Sending
 from canonical.causes import Cause
-from canonical.failures import (
-    TIMED_OUT,
-    Conflict,
-    Defect,
-    OutcomeUnknown,
-    Refused,
-    SystemFailure,
-    Transient,
-)
+from canonical.failures import Conflict, Defect, Refused, SystemFailure
 from canonical.refs import RecordRef, SystemRole
-from canonical.writes import Landed, VendorWrite, WriteKind, needs, resolve_write
-from connectors.ports import PERMIT, Permit, Writer
+from canonical.writes import Shown, VendorWrite, WriteKind, needs, values_of
+from connectors.ports import Writer
 from ledger.outcomes import Outcome
-from ledger.rows import Claim, ClaimState, LinkHint
-from ledger.store import Ledger
-from rules.authority import unauthorised
 from rules.causes import CATALOGUE
-
-LEASE_MARGIN = timedelta(seconds=1)
-"""A lease outlives the one call it covers by this much, so that the call ends inside it."""
-FIRST_POLL, LONGEST_POLL = 0.05, 1.0
-"""Seconds between looks at a key that another attempt holds: short first, it is mostly done at once."""
 
 
 @dataclass
@@ -46,37 +28,49 @@ class Performed:
     values: dict[str, str] = field(default_factory=dict)
     records: list[RecordRef] = field(default_factory=list)
     made: dict[str, bool] = field(default_factory=dict)
-    """By effect key: whether this attempt made the record (else it was done before, or linked)."""
+    """By effect key: whether the record is one of ours (else it was there before, and is linked)."""
 
 
 @dataclass
-class _Doubt:
-    """Whether the write under way may be at the vendor: asked when it fails."""
+class _Run:
+    """One step's writes under way."""
 
-    sent: bool = False
-    accepted: bool = False
-    """The vendor has answered that it did it."""
+    system: Writer
+    roles: tuple[SystemRole, ...]
+    saga: SagaRef
+    attempt_id: str
+    done: Performed
+    looked: Looked
+    proofs: list[asyncio.Task[None]] = field(default_factory=list)
+    """Readings under way: they go on beside the writes that follow."""
 
-    def accept(self) -> None:
-        """Note the vendor's yes."""
-        self.accepted = True
+    def take(self, landing: Landing) -> None:
+        """Note a record that is there, for later writes and for whoever has to look after it."""
+        write, landed = landing.write, landing.landed
+        self.done.made[write.key] = landing.created
+        self.done.values[f"{write.symbol}.id"] = landed.id
+        for name, value in landed.values.items():
+            self.done.values[f"{write.symbol}.{name}"] = value
+        record = RecordRef(system=write.system, type=write.record_type, id=landed.id, url=landed.url)
+        if record not in self.done.records:
+            self.done.records.append(record)
+
+    def missing(self, write: VendorWrite) -> set[str]:
+        """Symbols that have no value yet."""
+        return needs(write) - self.done.values.keys()
+
+    def givers(self, write: VendorWrite, group: Sequence[VendorWrite]) -> list[VendorWrite]:
+        """Others of its group that bring a value which ``write`` still misses."""
+        missing = self.missing(write)
+        return [other for other in group if other is not write and values_of(other) & missing]
+
+    def unmet(self, write: VendorWrite, group: Sequence[VendorWrite]) -> set[str]:
+        """Symbols that have no value and get none from the others of its group."""
+        return self.missing(write).difference(*map(values_of, self.givers(write, group)))
 
 
-class Performing:
-    """Performs and undoes writes. One per worker process; holds no state of its own."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self.ledger = ledger
-        self._now = clock
-        self._sleep = sleep
-
-    # --- perform -----------------------------------------------------------------------------------
+class Performing(Sending):
+    """Performs a step's writes."""
 
     async def perform(
         self,
@@ -87,6 +81,7 @@ class Performing:
         saga: SagaRef,
         attempt_id: str,
         values: Mapping[str, str],
+        absent: Iterable[str] = (),
     ) -> Performed:
         """Make all ``writes`` in order; symbols are filled in as their values appear.
 
@@ -97,297 +92,200 @@ class Performing:
             saga: on whose behalf.
             attempt_id: unique per activity attempt.
             values: symbol values known so far.
+            absent: keys that ``look_ahead`` found nothing of.
 
         Raises:
             SystemFailure: with ``maybe_landed`` and the records that exist, when one could not be made.
         """
         done = Performed(values=dict(values))
-        for batch in batches(writes):
-            waiting = list(batch)
-            while waiting:
-                ready = [write for write in waiting if needs(write) <= done.values.keys()]
-                if not ready:
-                    missing = ", ".join(sorted(needs(waiting[0]) - done.values.keys()))
-                    raise Defect(
-                        f"{waiting[0].title}: nothing gives a value for {missing}.",
-                        maybe_landed=any(done.made.values()),
-                        survivors=tuple(done.records),
-                    )
-                await self._perform_beside(system, roles, ready, saga, attempt_id, done)
-                waiting = [write for write in waiting if write not in ready]
+        known = dict.fromkeys(absent)
+        looked = {**known, **await self._looked(system, [w for w in writes if w.key not in known])}
+        run = _Run(system, roles, saga, attempt_id, done, looked)
+        try:
+            for group in batches(writes):
+                await self._perform_group(run, group)
+            await self._proven(run)
+        finally:
+            for proof in run.proofs:
+                proof.cancel()
+            await asyncio.gather(*run.proofs, return_exceptions=True)
         done.values = {name: value for name, value in done.values.items() if values.get(name) != value}
         return done
 
-    async def _perform_beside(
-        self,
-        system: Writer,
-        roles: tuple[SystemRole, ...],
-        writes: Sequence[VendorWrite],
-        saga: SagaRef,
-        attempt_id: str,
-        done: Performed,
-    ) -> None:
-        """Make writes that do not wait for one another; the session's pool keeps the vendor's limit.
+    async def look_ahead(self, system: Writer, writes: Sequence[VendorWrite]) -> tuple[str, ...]:
+        """Keys of which neither the ledger nor the vendor has anything: their first look is made.
 
-        All are brought to their end before the first failure is raised, so that none is forgotten.
+        Raises:
+            SystemFailure: the vendor could not be asked.
         """
-        doubts = [_Doubt() for _ in writes]
-        results = await asyncio.gather(
-            *(
-                self._perform_ready(system, roles, write, done.values, saga, attempt_id, doubt)
-                for write, doubt in zip(writes, doubts, strict=True)
-            ),
-            return_exceptions=True,
-        )
-        failed: tuple[VendorWrite, BaseException] | None = None
-        for write, result in zip(writes, results, strict=True):
+        looked = await self._looked(system, writes)
+        return tuple(key for key, found in looked.items() if found is None)
+
+    async def _looked(self, system: Writer, writes: Sequence[VendorWrite]) -> Looked:
+        """Look for all creates at once that the ledger does not know: for the others a look of its own
+        follows the claim.
+        """
+        early = [write for write in writes if write.kind is WriteKind.CREATE and write.found_by_stamp]
+        known = await self.ledger.known_keys([write.key for write in early]) if early else frozenset()
+        unknown = [write for write in early if write.key not in known]
+        if not unknown:
+            return {}
+        try:
+            found = await system.find_all(unknown)
+        except SystemFailure as error:
+            # What the ledger knows may have landed in an earlier attempt.
+            error.failure = error.failure.model_copy(update={"maybe_landed": bool(known)})
+            raise
+        return {write.key: landed for write, landed in zip(unknown, found, strict=True)}
+
+    async def _perform_group(self, run: _Run, group: Sequence[VendorWrite]) -> None:
+        """Make writes that do not wait for one another, but for the values that they need.
+
+        All are brought to their end before the first failure is raised, so that none is forgotten. Their
+        proof goes on beside the next group.
+        """
+        if any(proof.done() and proof.exception() for proof in run.proofs) or any(
+            run.unmet(write, group) for write in group
+        ):
+            await self._proven(run)  # the readings under way may bring what is missing
+        for write in group:
+            if unmet := run.unmet(write, group):
+                await self._proven(run)
+                raise _told(_without(write, unmet), run, write, False)
+        doubts = {write.key: Doubt() for write in group}
+        ended = {write.key: asyncio.Event() for write in group}
+
+        async def perform(write: VendorWrite) -> Landing | None:
+            try:
+                givers = run.givers(write, group)
+                for giver in givers:
+                    await ended[giver.key].wait()
+                if missing := run.missing(write):
+                    if all(giver.key in run.done.made for giver in givers):
+                        raise _without(write, missing)
+                    return None  # what it builds on could not be made: that failure is the one to tell
+                ready = self.resolved(write, run.roles, run.done.values)
+                landing = await self.land(
+                    run.system, ready, run.saga, run.attempt_id, doubts[write.key], run.looked
+                )
+                run.take(landing)
+                return landing
+            finally:
+                ended[write.key].set()
+
+        results = await asyncio.gather(*map(perform, group), return_exceptions=True)
+        landings = [one for one in results if isinstance(one, Landing) and not one.recorded]
+        if landings:
+            run.proofs.append(asyncio.create_task(self._prove(run, landings)))
+        for write, result in zip(group, results, strict=True):
             if isinstance(result, BaseException):
-                failed = failed or (write, result)
-                continue
-            landed, made = result
-            done.made[write.key] = made
-            done.values[f"{write.symbol}.id"] = landed.id
-            for name, value in landed.values.items():
-                done.values[f"{write.symbol}.{name}"] = value
-            done.records.append(
-                RecordRef(system=write.system, type=write.record_type, id=landed.id, url=landed.url)
-            )
-        if failed is None:
-            return
-        write, error = failed
-        if isinstance(error, SystemFailure):
-            lost = [
-                doubt for doubt, result in zip(doubts, results, strict=True) if not isinstance(result, tuple)
-            ]
-            doubtful = any(doubt.sent for doubt in lost)
-            error.failure = error.failure.model_copy(
-                update={
-                    "maybe_landed": doubtful or any(done.made.values()),
-                    "survivors": tuple(done.records),
-                    "key": write.key,
-                }
-            )
-        raise error
+                lost = [
+                    doubts[w.key] for w, r in zip(group, results, strict=True) if not isinstance(r, Landing)
+                ]
+                await asyncio.gather(*run.proofs, return_exceptions=True)
+                raise _told(result, run, write, any(doubt.sent for doubt in lost))
 
-    async def _perform_ready(
-        self,
-        system: Writer,
-        roles: tuple[SystemRole, ...],
-        planned: VendorWrite,
-        values: Mapping[str, str],
-        saga: SagaRef,
-        attempt_id: str,
-        doubt: _Doubt,
-    ) -> tuple[Landed, bool]:
-        write = self._ready(planned, roles, values)
-        return await self._perform_one(system, write, saga, attempt_id, doubt)
+    async def _proven(self, run: _Run) -> None:
+        """Wait for all proofs under way.
 
-    def _ready(
-        self, planned: VendorWrite, roles: tuple[SystemRole, ...], values: Mapping[str, str]
-    ) -> VendorWrite:
-        refusal = unauthorised(planned, roles)
-        if refusal is not None:
-            raise Refused(
-                refusal.message,
-                cause=refusal.cause,
-                queue=refusal.queue,
-                remedy=refusal.remedy,
-                system=planned.system,
-                field=refusal.field,
-                key=planned.key,
-            )
-        return resolve_write(planned, values)
+        Raises:
+            SystemFailure: of the first that failed.
+        """
+        proofs, run.proofs = run.proofs, []
+        for result in await asyncio.gather(*proofs, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
-    async def _perform_one(
-        self, system: Writer, write: VendorWrite, saga: SagaRef, attempt_id: str, doubt: _Doubt
-    ) -> tuple[Landed, bool]:
-        hash_ = body_hash(write)
-        claim = await self._claim(write, saga, attempt_id, hash_)
-        if claim.state is ClaimState.DONE:
-            assert claim.landed is not None
-            # What was there before us is linked, never overwritten (rule 11).
-            if claim.body_hash_matches or write.shared is not None or not claim.created_by_us:
-                return claim.landed, bool(claim.created_by_us)
-            doubt.sent = True
-            landed = await self._change(system, write, claim.landed, saga)
-            await self._prove(system, write, landed)
-            await self.ledger.done(write.key, attempt_id, landed, created=True, write=write, body_hash=hash_)
-            return landed, True
-        doubt.sent = claim.state is ClaimState.LOOK
-        # An update that was never sent is not looked for: its before-image reads the same record.
-        first_update = claim.state is ClaimState.FIRST and write.kind is WriteKind.UPDATE
+    async def _prove(self, run: _Run, landings: Sequence[Landing]) -> None:
+        """Read back what matters, and record what is proven: an accepted write is not proof."""
+        doubtful = [one for one in landings if one.write.expect or not _complete(one)]
+        shown: list[Shown] = []
         try:
-            found = (
-                None if first_update else await self._look(system, write, claim.state, self._lag(claim, saga))
+            if doubtful:
+                shown = await run.system.read_back([(one.write, one.landed) for one in doubtful])
+        except BaseException as error:
+            failure = error.failure if isinstance(error, SystemFailure) else None
+            for one in landings:
+                await asyncio.shield(self._unproven(run, one, failure))
+            _told(error, run, landings[0].write, any(one.created for one in landings))
+            raise
+        readings = {one.write.key: reading for one, reading in zip(doubtful, shown, strict=True)}
+        failures: list[SystemFailure] = []
+        for one in landings:
+            reading = readings.get(one.write.key, Shown(landed=one.landed))
+            try:
+                await self._record(run, one, reading)
+            except SystemFailure as failure:
+                failures.append(_told(failure, run, one.write, one.created))
+        if failures:
+            raise failures[0]
+
+    async def _record(self, run: _Run, landing: Landing, reading: Shown) -> None:
+        """Keep one record as done, if it shows what was written."""
+        write = landing.write
+        wrong = [
+            f"{name} is {reading.values.get(name)!r}, written was {wanted!r}"
+            for name, wanted in write.expect.items()
+            if not same(reading.values.get(name), wanted)
+        ]
+        if wrong:
+            entry = CATALOGUE[Cause.READ_BACK_DIFFERS]
+            refused = Refused(
+                f"{write.title}: {write.system} shows something else: {'; '.join(wrong)}.",
+                cause=Cause.READ_BACK_DIFFERS,
+                queue=entry.queue,
+                remedy=entry.remedy,
+                system=write.system,
+                record=RecordRef(
+                    system=write.system, type=write.record_type, id=landing.landed.id, url=landing.landed.url
+                ),
+                key=write.key,
             )
-            if found is not None and not claim.body_hash_matches:
-                found = await self._change(system, write, found, saga)
-        except SystemFailure as error:
-            # This attempt sent nothing new: the next one need not sit out its lease.
-            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
-            raise
-        if found is not None:
-            created = claim.state is ClaimState.LOOK
-            landed = found
-        else:
-            doubt.sent = False
-            landed = await self._send(system, write, saga, attempt_id, doubt)
-            created = True
-        try:
-            await self._prove(system, write, landed)
-        except SystemFailure as error:
-            # A record that was there before us must not look like one of ours to the next attempt.
-            doubt.sent = created
-            outcome: Outcome = "unknown" if created else "not_sent"
-            await self.ledger.release(write.key, attempt_id, outcome=outcome, failure=error.failure)
-            raise
-        recorded = await self.ledger.done(write.key, attempt_id, landed, created=created, body_hash=hash_)
+            await self._unproven(run, landing, refused.failure)
+            raise refused
+        recorded = await self.ledger.done(
+            write.key,
+            run.attempt_id,
+            reading.landed,
+            created=landing.created,
+            write=write if landing.amended else None,
+            body_hash=landing.body_hash,
+        )
         if recorded.closed:
             raise Conflict(
                 f"{write.title}: landed while it was being undone.",
                 cause=Cause.KEY_CLOSED,
                 system=write.system,
             )
-        return landed, created
+        for name, value in reading.landed.values.items():
+            run.done.values[f"{write.symbol}.{name}"] = value
 
-    async def _claim(self, write: VendorWrite, saga: SagaRef, attempt_id: str, hash_: str) -> Claim:
-        lease = timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
-        poll = FIRST_POLL
-        while True:
-            claim = await self.ledger.claim(
-                write,
-                saga_id=saga.saga_id,
-                actor=saga.actor,
-                attempt_id=attempt_id,
-                deadline=self._now() + lease,
-                body_hash=hash_,
-                business_key=saga.business_key,
-                region=saga.region,
-                links=_links(write),
-            )
-            if claim.state is ClaimState.CLOSED and claim.next_generation is not None:
-                raise Transient(
-                    f"{write.title}: the earlier record was undone meanwhile; planning again.",
-                    system=write.system,
-                )
-            if claim.state is ClaimState.CLOSED:
-                entry = CATALOGUE[Cause.KEY_CLOSED]
-                raise Conflict(
-                    f"{write.title}: {entry.meaning}",
-                    cause=Cause.KEY_CLOSED,
-                    system=write.system,
-                    remedy=entry.remedy,
-                )
-            if claim.state is not ClaimState.BUSY:
-                return claim
-            if claim.failure is not None:
-                raise Transient(
-                    f"{write.title}: another saga's undo of it is blocked: {claim.failure.message}",
-                    system=write.system,
-                )
-            await self._sleep(poll)
-            poll = min(poll * 2, LONGEST_POLL)
+    async def _unproven(self, run: _Run, landing: Landing, failure: Any) -> None:
+        """A record that was there before us must not look like one of ours to the next attempt."""
+        outcome: Outcome = "unknown" if landing.created else "not_sent"
+        await self.ledger.release(landing.write.key, run.attempt_id, outcome=outcome, failure=failure)
 
-    @staticmethod
-    def _lag(claim: Claim, saga: SagaRef) -> float:
-        """Seconds after which a record must be visible if the call before this one made it.
 
-        A call that timed out may still be in the vendor's hands: it gets as long again as one call may
-        take. A dropped connection or an ended lease does not: there only the vendor's search may lag.
-        """
-        timed_out = claim.failure is not None and claim.failure.vendor_code == TIMED_OUT
-        return saga.call_seconds if timed_out else 0.0
+def _complete(landing: Landing) -> bool:
+    """Whether every value that only the vendor makes is known."""
+    return set(landing.write.produces) <= {"id", *landing.landed.values}
 
-    async def _look(
-        self, system: Writer, write: VendorWrite, state: ClaimState, lag: float = 0.0
-    ) -> Landed | None:
-        """The record if it is there. After an unknown outcome a vendor may lag: look twice."""
-        found = await system.find(write)
-        pause = max(write.settle_seconds, lag)
-        if found is None and state is ClaimState.LOOK and pause:
-            await self._sleep(pause)
-            found = await system.find(write)
-        return found
 
-    async def _send(
-        self, system: Writer, write: VendorWrite, saga: SagaRef, attempt_id: str, doubt: _Doubt
-    ) -> Landed:
-        try:
-            if write.kind is WriteKind.UPDATE and write.restore:
-                before = await system.before_image(write)
-                await self.ledger.set_before(write.key, attempt_id, before)
-        except SystemFailure as error:
-            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
-            raise
+def _without(write: VendorWrite, missing: set[str]) -> Defect:
+    return Defect(f"{write.title}: nothing gives a value for {', '.join(sorted(missing))}.")
 
-        async def confirm() -> None:
-            lease = timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
-            if not await self.ledger.extend(write.key, attempt_id, self._now() + lease):
-                raise Transient(f"{write.title}: this attempt's time is over.", system=write.system)
-            doubt.sent = True
 
-        permit = PERMIT.set(Permit(confirm, doubt.accept, saga.call_seconds))
-        try:
-            return await system.send(write)
-        except OutcomeUnknown as error:
-            await self.ledger.release(write.key, attempt_id, outcome="unknown", failure=error.failure)
-            raise
-        except Conflict as error:
-            # Something with our key is there after all: an overtaken attempt of ours made it.
-            found = await system.find(write) if write.kind is WriteKind.CREATE else None
-            if found is not None:
-                return found
-            doubt.sent = False
-            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
-            raise
-        except SystemFailure as error:
-            # Refused or never sent, unless the vendor had already said yes and only the rest failed.
-            doubt.sent = doubt.accepted
-            outcome: Outcome = "unknown" if doubt.accepted else "not_sent"
-            await self.ledger.release(write.key, attempt_id, outcome=outcome, failure=error.failure)
-            raise
-        except BaseException:
-            await asyncio.shield(self.ledger.release(write.key, attempt_id, outcome="unknown"))
-            raise
-        finally:
-            PERMIT.reset(permit)
-
-    async def _change(self, system: Writer, write: VendorWrite, landed: Landed, saga: SagaRef) -> Landed:
-        """An amended input: bring the record that the first form made up to date."""
-
-        async def confirm() -> None:
-            """Always: the record is known and ours, and the same values twice change nothing."""
-
-        permit = PERMIT.set(Permit(confirm, _Doubt().accept, saga.call_seconds))
-        try:
-            if write.kind is WriteKind.UPDATE:
-                return await system.send(write)
-            return await system.amend(write, landed)
-        finally:
-            PERMIT.reset(permit)
-
-    async def _prove(self, system: Writer, write: VendorWrite, landed: Landed) -> None:
-        """Read back what matters: an accepted write is not proof."""
-        if not write.expect:
-            return
-        shown = await system.read_back(write, landed)
-        wrong = [
-            f"{name} is {shown.get(name)!r}, written was {wanted!r}"
-            for name, wanted in write.expect.items()
-            if not same(shown.get(name), wanted)
-        ]
-        if wrong:
-            entry = CATALOGUE[Cause.READ_BACK_DIFFERS]
-            record = RecordRef(system=write.system, type=write.record_type, id=landed.id, url=landed.url)
-            raise Refused(
-                f"{write.title}: {write.system} shows something else: {'; '.join(wrong)}.",
-                cause=Cause.READ_BACK_DIFFERS,
-                queue=entry.queue,
-                remedy=entry.remedy,
-                system=write.system,
-                record=record,
-                key=write.key,
-            )
+def _told(error: BaseException, run: _Run, write: VendorWrite, doubtful: bool) -> Any:
+    """The failure with what exists of the step, and whether more may."""
+    if isinstance(error, SystemFailure):
+        error.failure = error.failure.model_copy(
+            update={
+                "maybe_landed": doubtful or any(run.done.made.values()),
+                "survivors": tuple(run.done.records),
+                "key": write.key,
+            }
+        )
+    return error
 
 
 def batches(writes: Sequence[VendorWrite]) -> list[list[VendorWrite]]:
@@ -399,12 +297,6 @@ def batches(writes: Sequence[VendorWrite]) -> list[list[VendorWrite]]:
         else:
             grouped.append([write])
     return grouped
-
-
-def body_hash(write: VendorWrite) -> str:
-    """Hash of what is sent, apart from the key: notices an amended input (rule 10)."""
-    sent = write.model_dump_json(include={"method", "path", "path_values", "query", "body", "target"})
-    return hashlib.sha256(sent.encode()).hexdigest()[:32]
 
 
 def same(found: Any, wanted: Any) -> bool:
@@ -422,11 +314,3 @@ def same(found: Any, wanted: Any) -> bool:
         return Decimal(str(found)) == Decimal(str(wanted))
     except InvalidOperation:
         return bool(found == wanted)
-
-
-def _links(write: VendorWrite) -> list[LinkHint]:
-    """A created record is linked to the canonical object that its symbol names."""
-    kind, _, key = write.symbol.partition(":")
-    if write.kind is not WriteKind.CREATE or not key:
-        return []
-    return [LinkHint(kind=kind, key=key, evidence={"made by": write.operation})]

@@ -7,7 +7,10 @@ import asyncio
 from temporalio import activity
 
 from activities.contracts import (
+    EnsurePsaClients,
     GatherPsa,
+    LookAhead,
+    LookedAhead,
     OpenDelivery,
     PsaActivities,
     ReadBaseline,
@@ -18,8 +21,9 @@ from activities.failures import guarded
 from activities.writing import Writing
 from canonical.causes import Cause, Queue
 from canonical.failures import Refused
-from canonical.operations import PsaReference, TemplateProgress, delivery_symbol
+from canonical.operations import PsaReference, TemplateProgress, WriteContext, delivery_symbol
 from canonical.refs import RecordRef
+from canonical.writes import VendorWrite
 from connectors.ports import PsaPort
 
 STILL_READINGS = 2
@@ -36,14 +40,35 @@ class PsaActivitiesOver(Writing, PsaActivities):
         psa = await self._psa(command.saga.mapping, command.system)
         return await psa.read_reference(templates=command.templates, roles=command.roles)
 
+    @activity.defn(name="psa.look_ahead")
+    @guarded
+    async def look_ahead(self, command: LookAhead) -> LookedAhead:
+        """Which of the delivery projects are certainly not there yet."""
+        psa = await self._psa(command.saga.mapping, command.system)
+        context = self.context(command.saga, "")
+        writes = [write for setup in command.deliveries for write in psa.plan_project(context, setup)]
+        return LookedAhead(absent=await self.effects.look_ahead(psa, writes))
+
+    @activity.defn(name="psa.ensure_clients")
+    @guarded
+    async def ensure_clients(self, command: EnsurePsaClients) -> StepOutcome:
+        """What must be there of the clients before their projects."""
+        psa = await self._psa(command.saga.mapping, command.system)
+        context = self.context(command.saga, command.step)
+
+        def plan(keys: WriteContext) -> list[VendorWrite]:
+            by_key = {w.key: w for setup in command.deliveries for w in psa.plan_client(keys, setup)}
+            return list(by_key.values())
+
+        return await self.perform(psa, await self.shared_plan(context, plan), command.saga, {})
+
     @activity.defn(name="psa.open_project")
     @guarded
     async def open_project(self, command: OpenDelivery) -> StepOutcome:
-        """The client's group and the project with its template."""
+        """The project with its template."""
         psa = await self._psa(command.saga.mapping, command.system)
-        context = self.context(command.saga, command.step)
-        writes = await self.shared_plan(context, lambda keys: psa.plan_project(keys, command.setup))
-        return await self.perform(psa, writes, command.saga, command.values)
+        writes = psa.plan_project(self.context(command.saga, command.step), command.setup)
+        return await self.perform(psa, writes, command.saga, command.values, command.absent)
 
     @activity.defn(name="psa.complete_structure")
     @guarded
@@ -54,8 +79,11 @@ class PsaActivitiesOver(Writing, PsaActivities):
         writes = psa.plan_structure(context, command.setup)
         if command.saga.plan:
             return await self.perform(psa, writes, command.saga, command.values)
-        applied = await self._applied_template(psa, command)
-        outcome = await self.perform(psa, writes, command.saga, {**command.values, **applied.values})
+        applied, absent = await asyncio.gather(
+            self._applied_template(psa, command), self.effects.look_ahead(psa, writes)
+        )
+        values = {**command.values, **applied.values}
+        outcome = await self.perform(psa, writes, command.saga, values, absent)
         return outcome.model_copy(update={"values": {**applied.values, **outcome.values}})
 
     async def _applied_template(self, psa: PsaPort, command: OpenDelivery) -> TemplateProgress:
@@ -90,7 +118,9 @@ class PsaActivitiesOver(Writing, PsaActivities):
     async def read_baseline(self, command: ReadBaseline) -> SystemBaseline:
         """What the delivery system holds of the projects."""
         psa = await self._psa(command.saga.mapping, command.system)
-        held = [await psa.read_baseline(setup, command.values) for setup in command.deliveries]
+        held = await asyncio.gather(
+            *(psa.read_baseline(setup, command.values) for setup in command.deliveries)
+        )
         return SystemBaseline(system=command.system, deliveries=tuple(held))
 
     @activity.defn(name="psa.activate_project")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from temporalio import activity
 
@@ -55,19 +55,35 @@ class Writing:
         return plan(context.model_copy(update={"shared_generations": generations}))
 
     async def perform(
-        self, port: Writer, writes: Sequence[VendorWrite], saga: SagaRef, values: Mapping[str, str]
+        self,
+        port: Writer,
+        writes: Sequence[VendorWrite],
+        saga: SagaRef,
+        values: Mapping[str, str],
+        absent: Iterable[str] = (),
     ) -> StepOutcome:
         """Send the writes, or in plan mode only show them."""
         if saga.plan:
             return planned(writes, values)
-        return outcome_of(await self.send(port, writes, saga, values))
+        return outcome_of(await self.send(port, writes, saga, values, absent))
 
     async def send(
-        self, port: Writer, writes: Sequence[VendorWrite], saga: SagaRef, values: Mapping[str, str]
+        self,
+        port: Writer,
+        writes: Sequence[VendorWrite],
+        saga: SagaRef,
+        values: Mapping[str, str],
+        absent: Iterable[str] = (),
     ) -> Performed:
-        """Send the writes through the effect executor."""
+        """Send the writes through the effect executor; ``absent``: keys that were looked for ahead."""
         return await self.effects.perform(
-            port, self.roles(port), writes, saga=saga, attempt_id=attempt_id(), values=values
+            port,
+            self.roles(port),
+            writes,
+            saga=saga,
+            attempt_id=attempt_id(),
+            values=values,
+            absent=absent,
         )
 
     def roles(self, port: Writer) -> tuple[SystemRole, ...]:

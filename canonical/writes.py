@@ -77,6 +77,8 @@ class VendorWrite(Canonical):
     """For an update: vendor fields whose values are kept as before-image and put back by an undo."""
     shared: str | None = None
     """Business key of a record that several sagas may rely on (rule 12)."""
+    found_by_stamp: bool = True
+    """A look needs nothing but the stamp: it can be made before the write's symbols have values."""
     settle_seconds: float = 0
     """After an unknown outcome: how long the vendor's search may lag behind its writes."""
     independent: bool = False
@@ -103,6 +105,15 @@ class Landed(Canonical):
     version: str | None = None
     """The vendor's version mark, for optimistic checks."""
     url: str | None = None
+
+
+class Shown(Canonical):
+    """What a reading of a landed record shows: the proof of a write."""
+
+    landed: Landed
+    """With every value that only the vendor makes."""
+    values: dict[str, Json] = {}
+    """Current values of exactly the fields named in ``VendorWrite.expect``."""
 
 
 class UndoResult(StrEnum):
@@ -165,6 +176,11 @@ def symbols_in(value: Json) -> set[str]:
 def needs(write: VendorWrite) -> set[str]:
     """Symbols that must have values before ``write`` can be sent."""
     return symbols_in([write.path_values, write.body, write.target, write.expect, write.options])
+
+
+def values_of(write: VendorWrite) -> set[str]:
+    """Symbol values that ``write`` brings, as ``name.field``."""
+    return {f"{write.symbol}.{name}" for name in ("id", *write.produces)}
 
 
 def resolve_write(write: VendorWrite, values: Mapping[str, str]) -> VendorWrite:

@@ -38,7 +38,7 @@ from canonical.operations import (
 from canonical.opportunity import Opportunity
 from canonical.parties import Client
 from canonical.refs import RecordRef
-from canonical.writes import Landed, UndoOutcome, VendorWrite
+from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ConnectedSystem(Protocol):
 
 
 class Writer(ConnectedSystem, Protocol):
-    """The four moves that the effect executor makes for any planned write.
+    """The moves that the effect executor makes for any planned write.
 
     All take writes whose symbols are resolved.
     """
@@ -111,8 +111,18 @@ class Writer(ConnectedSystem, Protocol):
         """
         ...
 
-    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
-        """Current values of exactly the fields named in ``write.expect``."""
+    async def find_all(self, writes: Sequence[VendorWrite]) -> list[Landed | None]:
+        """``find`` for several creates that are ``found_by_stamp``, in as few calls as the vendor allows;
+        answers in the order of ``writes``, whose symbols need no values.
+        """
+        ...
+
+    async def read_back(self, landed: Sequence[tuple[VendorWrite, Landed]]) -> list[Shown]:
+        """What these records show now, in as few calls as the vendor allows; answers in the given order.
+
+        A create whose values only the vendor makes (``VendorWrite.produces``) may come from ``send``
+        without them: this reading adds them.
+        """
         ...
 
     async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
@@ -193,8 +203,12 @@ class PsaPort(Writer, Protocol):
         """Templates and roles for validation."""
         ...
 
+    def plan_client(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
+        """What must be there of the client before its project; needs nothing of the ERP."""
+        ...
+
     def plan_project(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
-        """The client's group and the project itself, with its template applied by the create."""
+        """The project itself, with its template applied by the create."""
         ...
 
     async def template_progress(self, setup: DeliverySetup, values: Mapping[str, str]) -> TemplateProgress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import or_
 from sqlmodel import col, select
@@ -25,6 +25,12 @@ class EffectQueries(Core):
         async with self.reading() as session:
             row = (await session.exec(select(Effect).where(col(Effect.key) == key))).first()
             return None if row is None else effect_row(row)
+
+    @unbroken
+    async def known_keys(self, keys: Sequence[str]) -> frozenset[str]:
+        """Those of ``keys`` that were ever claimed."""
+        async with self.reading() as session:
+            return frozenset(await session.exec(select(Effect.key).where(col(Effect.key).in_(keys))))
 
     @unbroken
     async def effects(

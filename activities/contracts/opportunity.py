@@ -134,6 +134,8 @@ class ClientPlacement(Canonical):
     existing: ErpClient | None = None
     candidates: tuple[ClientCandidate, ...] = ()
     """Not empty: a person must choose."""
+    unseen: bool = False
+    """The search while validating found no customer that carries our key or is linked: a look."""
 
 
 class EngagementPlan(Canonical):
@@ -155,6 +157,23 @@ class EngagementPlan(Canonical):
     """Digest of what the plan was made from: the second reading compares it."""
 
 
+class LookAhead(Canonical):
+    """What is about to be made in one system, to be looked for beside the steps that come first."""
+
+    saga: SagaRef
+    system: str
+    contracts: tuple[ContractSetup, ...] = ()
+    deliveries: tuple[DeliverySetup, ...] = ()
+
+
+class LookedAhead(Canonical):
+    """What a look ahead found."""
+
+    absent: tuple[str, ...] = ()
+    """Effect keys of which neither ledger nor system has anything. The look counts for as long as the
+    ledger says of the key that nothing was sent: nobody else makes records with our stamps."""
+
+
 class EnsureClients(Canonical):
     """Clients to have in one ERP."""
 
@@ -162,6 +181,15 @@ class EnsureClients(Canonical):
     step: str
     system: str
     placements: tuple[ClientPlacement, ...]
+
+
+class EnsurePsaClients(Canonical):
+    """Clients to have in one delivery system, each named by a project of it."""
+
+    saga: SagaRef
+    step: str
+    system: str
+    deliveries: tuple[DeliverySetup, ...]
 
 
 class SetUpContract(Canonical):
@@ -172,6 +200,8 @@ class SetUpContract(Canonical):
     system: str
     setup: ContractSetup
     values: dict[str, str] = {}
+    absent: tuple[str, ...] = ()
+    """Keys that were looked for ahead."""
 
 
 class OpenDelivery(Canonical):
@@ -182,6 +212,8 @@ class OpenDelivery(Canonical):
     system: str
     setup: DeliverySetup
     values: dict[str, str] = {}
+    absent: tuple[str, ...] = ()
+    """Keys that were looked for ahead."""
     settle_poll: float = 0.5
     settle_seconds: float = 600
 
@@ -273,6 +305,11 @@ class ErpActivities(ABC):
     async def gather(self, command: GatherErp) -> ErpFindings:
         """Reference data and possible existing clients."""
 
+    @activity.defn(name="erp.look_ahead")
+    @abstractmethod
+    async def look_ahead(self, command: LookAhead) -> LookedAhead:
+        """Which of the contracts' records are certainly not there yet."""
+
     @activity.defn(name="erp.ensure_clients")
     @abstractmethod
     async def ensure_clients(self, command: EnsureClients) -> StepOutcome:
@@ -302,10 +339,20 @@ class PsaActivities(ABC):
     async def gather(self, command: GatherPsa) -> PsaReference:
         """Templates and roles."""
 
+    @activity.defn(name="psa.look_ahead")
+    @abstractmethod
+    async def look_ahead(self, command: LookAhead) -> LookedAhead:
+        """Which of the delivery projects are certainly not there yet."""
+
+    @activity.defn(name="psa.ensure_clients")
+    @abstractmethod
+    async def ensure_clients(self, command: EnsurePsaClients) -> StepOutcome:
+        """What must be there of the clients before their projects."""
+
     @activity.defn(name="psa.open_project")
     @abstractmethod
     async def open_project(self, command: OpenDelivery) -> StepOutcome:
-        """The client's group and the project with its template."""
+        """The project with its template."""
 
     @activity.defn(name="psa.complete_structure")
     @abstractmethod

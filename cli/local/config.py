@@ -28,7 +28,7 @@ personal_key_file = "{folder}/personal.key"
 graceful_shutdown_seconds = 10
 [worker.slots]
 netsuite-emea = 5
-kantata-main = 2
+kantata-main = 5
 
 [retry]
 {retry}

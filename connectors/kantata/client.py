@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -21,6 +22,8 @@ PAGE_SIZE = 200
 """Kantata's maximum of ``per_page``."""
 FILTER_LIMIT = 200
 """Most values in one ``..._model_refs`` or ``only`` filter."""
+FIELDS_KEPT = 600
+"""Seconds for which the account's custom fields are remembered: they change by hand, and rarely."""
 REREADS = 3
 """Times a list is read again when rows shifted between its pages."""
 
@@ -85,6 +88,7 @@ class KantataClient:
             connections=settings.concurrency,
             ca_file=settings.ca_file,
         )
+        self._fields: tuple[float, dict[str, tuple[str, ...]]] | None = None
 
     async def close(self) -> None:
         """Close the connections."""
@@ -160,6 +164,20 @@ class KantataClient:
         raise Transient(
             f"{what}: the list of {kind} changed faster than it could be read.", system=self.system
         )
+
+    async def custom_fields(self, *, what: str) -> dict[str, tuple[str, ...]]:
+        """Ids of the account's custom fields by name; several where a name is used more than once."""
+        if self._fields is None or monotonic() - self._fields[0] > FIELDS_KEPT:
+            found: dict[str, tuple[str, ...]] = {}
+            for row in (await self.list("custom_fields", what=what, query={})).rows:
+                name = str(row.get("name"))
+                found[name] = (*found.get(name, ()), str(row["id"]))
+            self._fields = (monotonic(), found)
+        return self._fields[1]
+
+    def forget_custom_fields(self) -> None:
+        """Ask again next time: the account's fields have changed."""
+        self._fields = None
 
     async def write(
         self, method: str, path: str, kind: str, body: Any, *, what: str, key: str | None = None

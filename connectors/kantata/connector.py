@@ -1,9 +1,11 @@
-"""Kantata OX as the delivery system: the port's reads, the pure plans, and the executor's four moves."""
+"""Kantata OX as the delivery system: the port's reads, the pure plans, and the executor's moves."""
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from canonical.causes import Cause, Queue
 from canonical.delivery import DeliveryTemplate
@@ -19,10 +21,10 @@ from canonical.operations import (
     delivery_symbol,
 )
 from canonical.refs import RecordRef
-from canonical.writes import Landed, UndoOutcome, VendorWrite, WriteKind
+from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite, WriteKind
 from connectors.kantata import checks, plans, updates
 from connectors.kantata.amend import amend
-from connectors.kantata.client import API, Envelope, KantataClient, Row
+from connectors.kantata.client import API, FILTER_LIMIT, Envelope, KantataClient, Row
 from connectors.kantata.feeds import Feeds
 from connectors.kantata.mapping import (
     Structure,
@@ -36,11 +38,12 @@ from connectors.kantata.mapping import (
     to_template,
     to_wire,
 )
-from connectors.kantata.records import RECORD_TYPES, read_record
+from connectors.kantata.records import LISTED_BY_ID, RECORD_TYPES, read_record, read_records
 from connectors.kantata.schemas import Resource, Role, Story, Template, Workspace, parse
 from connectors.kantata.settings import KantataSettings
 from connectors.kantata.undo import Undo
 from connectors.kit.http import escape, fill
+from connectors.kit.together import parted, together
 
 _NOT_READ_BY_ID = frozenset({"external_references", "external_payments"})
 """Record types of which Kantata documents lists only."""
@@ -88,9 +91,11 @@ class KantataConnector:
 
     async def read_reference(self, *, templates: Sequence[str], roles: Sequence[str]) -> PsaReference:
         """Templates by title with what they bring, and the roles that exist, with their ids."""
-        ids = await self._role_ids() if roles else {}
+        ids, found = await asyncio.gather(
+            self._role_ids(roles),
+            together(self._template(title, roles) for title in dict.fromkeys(templates)),
+        )
         known = {role: ids.get(self._mapping.role_title(role).casefold()) for role in dict.fromkeys(roles)}
-        found = [await self._template(title, roles) for title in dict.fromkeys(templates)]
         return PsaReference(
             system=self._system,
             templates=tuple(one for one in found if one is not None),
@@ -128,10 +133,12 @@ class KantataConnector:
         """
         project_id = values[f"{delivery_symbol(setup.project.key)}.id"]
         what = f"Baseline of {setup.project.title}"
-        row, envelope = await self._existing("workspaces", project_id, what, custom_fields=True)
+        (row, envelope), structure = await asyncio.gather(
+            self._existing("workspaces", project_id, what, custom_fields=True),
+            self._structure(project_id, setup, without_ours=False),
+        )
         project = parse(Workspace, row, self._system)
         now = comparable("workspaces", row, envelope, self._mapping, self._system)
-        structure = await self._structure(project_id, setup, without_ours=False)
         budget = self._budget(project)
         keys, stage = self._mapping.status_keys, self._mapping.active_stage
         active = not project.archived
@@ -152,8 +159,12 @@ class KantataConnector:
 
     # --- PsaPort: plans ---------------------------------------------------------------------------
 
+    def plan_client(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
+        """The client's group."""
+        return plans.plan_client(self._system, self._settings, context, setup)
+
     def plan_project(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
-        """The client's group, then the project with its template applied by the create."""
+        """The project with its template applied by the create."""
         return plans.plan_project(self._system, self._settings, context, setup)
 
     def plan_structure(self, context: WriteContext, setup: DeliverySetup) -> list[VendorWrite]:
@@ -196,7 +207,25 @@ class KantataConnector:
             wanted = write.body[write.body_root]
             shows = all(same(value, now.get(name)) for name, value in wanted.items())
             return self._landed(write.record_type, found[0]) if shows else None
-        rows = await self._candidates(write)
+        return self._only(write, await self._candidates(write))
+
+    async def find_all(self, writes: Sequence[VendorWrite]) -> list[Landed | None]:
+        """By stamp, one list for all records of a type and operation.
+
+        Raises:
+            Conflict: two records carry one stamp; Kantata enforces no uniqueness.
+        """
+        groups: dict[tuple[str, str], list[VendorWrite]] = defaultdict(list)
+        for write in writes:
+            groups[write.record_type, write.operation].append(write)
+        parts = [part for group in groups.values() for part in parted(group, FILTER_LIMIT)]
+        found: dict[str, Landed | None] = {}
+        for part, rows in zip(parts, await together(self._stamped(part) for part in parts), strict=True):
+            found |= {write.key: self._only(write, rows[write.key]) for write in part}
+        return [found[write.key] for write in writes]
+
+    def _only(self, write: VendorWrite, rows: Sequence[Row]) -> Landed | None:
+        """The one record that carries a write's stamp, or none."""
         if len(rows) > 1:
             ids = ", ".join(str(row["id"]) for row in rows)
             raise Conflict(
@@ -209,28 +238,53 @@ class KantataConnector:
             )
         return self._landed(write.record_type, rows[0]) if rows else None
 
-    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
-        """Current values of exactly what the write expects.
+    async def read_back(self, landed: Sequence[tuple[VendorWrite, Landed]]) -> list[Shown]:
+        """Current values of exactly what the writes expect; records of one type by one list.
 
         Raises:
-            Conflict: the record is gone.
+            Conflict: a record is gone.
         """
-        if write.record_type in _NOT_READ_BY_ID:
-            row = next((one for one in await self._candidates(write) if str(one["id"]) == landed.id), {})
-            now: Mapping[str, Any] = row
+        kinds: dict[str, list[tuple[VendorWrite, Landed]]] = defaultdict(list)
+        for write, one in landed:
+            kinds[write.record_type].append((write, one))
+        shown: dict[str, Shown] = {}
+        for part in await together(self._shown(kind, pairs) for kind, pairs in kinds.items()):
+            shown |= part
+        return [shown[write.key] for write, _ in landed]
+
+    async def _shown(self, kind: str, pairs: Sequence[tuple[VendorWrite, Landed]]) -> dict[str, Shown]:
+        if len(pairs) > 1 and kind in LISTED_BY_ID:
+            ids = [one.id for _, one in pairs]
+            rows = await read_records(self._client, kind, ids, what=f"Reading back {len(ids)} {kind}")
+            values: list[Mapping[str, Any]] = [
+                comparable(kind, *self._there(rows.get(one.id), write, one), self._mapping, self._system)
+                for write, one in pairs
+            ]
         else:
-            found = await self._existing(
-                write.record_type,
-                landed.id,
-                f"Reading back {write.title}",
-                custom_fields="project_code" in write.expect,
-            )
-            now = comparable(write.record_type, *found, self._mapping, self._system)
+            values = await together(self._values(write, one) for write, one in pairs)
         # Numbers are answered in the form in which they were expected, so that equal values compare equal.
         return {
-            name: wanted if same(wanted, now.get(name)) else now.get(name)
-            for name, wanted in write.expect.items()
+            write.key: Shown(
+                landed=one,
+                values={
+                    name: wanted if same(wanted, now.get(name)) else now.get(name)
+                    for name, wanted in write.expect.items()
+                },
+            )
+            for (write, one), now in zip(pairs, values, strict=True)
         }
+
+    async def _values(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
+        """One record's current values under the names that expectations use."""
+        if write.record_type in _NOT_READ_BY_ID:
+            return next((one for one in await self._candidates(write) if str(one["id"]) == landed.id), {})
+        found = await self._existing(
+            write.record_type,
+            landed.id,
+            f"Reading back {write.title}",
+            custom_fields="project_code" in write.expect,
+        )
+        return comparable(write.record_type, *found, self._mapping, self._system)
 
     async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
         """Bring a record that an earlier form of the create made up to date, field by field.
@@ -278,36 +332,54 @@ class KantataConnector:
             query = {"invoice_id": invoice, "include": ",".join(rules.include)}
             envelope = await self._client.list(write.record_type, what=what, query=query)
             return [row for row in envelope.rows if write.stamp in str(row.get("message") or "")]
-        service = self._mapping.service_name
+        return (await self._stamped([write]))[write.key]
+
+    async def _stamped(self, writes: Sequence[VendorWrite]) -> dict[str, list[Row]]:
+        """Records that carry the writes' stamps, by effect key; all of one type and operation."""
+        first, service = writes[0], self._mapping.service_name
+        rules = RECORD_TYPES[first.record_type]
         query = {
             "external_reference_service_name": service,
-            "external_reference_service_model": write.operation,
+            "external_reference_service_model": first.operation,
             # The plural filter takes text; the singular one is typed integer.
-            "external_reference_service_model_refs": write.stamp,
+            "external_reference_service_model_refs": ",".join(write.stamp for write in writes),
             "include": ",".join(rules.include),
             **rules.in_lists,
         }
-        envelope = await self._client.list(write.record_type, what=what, query=query)
-        return [row for row in envelope.rows if carries(row, envelope, service, write.operation, write.stamp)]
+        what = f"Looking for {first.title}" if len(writes) == 1 else f"Looking for {len(writes)} records"
+        envelope = await self._client.list(first.record_type, what=what, query=query)
+        return {
+            write.key: [
+                row for row in envelope.rows if carries(row, envelope, service, write.operation, write.stamp)
+            ]
+            for write in writes
+        }
 
     async def _existing(
         self, kind: str, record_id: str, what: str, *, custom_fields: bool = False
     ) -> tuple[Row, Envelope]:
         found = await read_record(self._client, kind, record_id, what=what, custom_fields=custom_fields)
-        if found is None:
-            raise Conflict(
-                f"{what}: {kind} {record_id} is not in {self._system} any more.",
-                cause=Cause.RECORD_VANISHED,
-                queue=Queue.DELIVERY,
-                system=self._system,
-                record=self._ref(kind, record_id),
-                remedy="Find out in Kantata who removed it, then repair or undo the saga.",
-            )
-        return found
+        return found or self._gone(kind, record_id, what)
+
+    def _there(
+        self, found: tuple[Row, Envelope] | None, write: VendorWrite, landed: Landed
+    ) -> tuple[Row, Envelope]:
+        return found or self._gone(write.record_type, landed.id, f"Reading back {write.title}")
+
+    def _gone(self, kind: str, record_id: str, what: str) -> NoReturn:
+        raise Conflict(
+            f"{what}: {kind} {record_id} is not in {self._system} any more.",
+            cause=Cause.RECORD_VANISHED,
+            queue=Queue.DELIVERY,
+            system=self._system,
+            record=self._ref(kind, record_id),
+            remedy="Find out in Kantata who removed it, then repair or undo the saga.",
+        )
 
     async def _structure(self, project_id: str, setup: DeliverySetup, *, without_ours: bool) -> Structure:
-        stories = await self._of_project("stories", project_id, without_ours)
-        resources = await self._of_project("workspace_resources", project_id, without_ours)
+        stories, resources = await together(
+            self._of_project(kind, project_id, without_ours) for kind in ("stories", "workspace_resources")
+        )
         parsed = [parse(Resource, row, self._system) for row in resources.rows]
         titles = {
             role_id: str(side["name"])
@@ -336,10 +408,13 @@ class KantataConnector:
         ]
         return envelope
 
-    async def _role_ids(self) -> dict[str, str]:
+    async def _role_ids(self, roles: Sequence[str]) -> dict[str, str]:
+        """Ids by folded name of all roles; none when no roles are wanted."""
+        if not roles:
+            return {}
         envelope = await self._client.list("roles", what="Reading roles", query={})
-        roles = [parse(Role, row, self._system) for row in envelope.rows]
-        return {role.name.casefold(): role.id for role in sorted(roles, key=lambda one: -int(one.id))}
+        known = [parse(Role, row, self._system) for row in envelope.rows]
+        return {role.name.casefold(): role.id for role in sorted(known, key=lambda one: -int(one.id))}
 
     async def _template(self, title: str, roles: Sequence[str]) -> DeliveryTemplate | None:
         envelope = await self._client.list(

@@ -84,18 +84,12 @@ def stamped_create(
     )
 
 
-def plan_project(
+def plan_client(
     system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
 ) -> list[VendorWrite]:
-    """The client's group, then the project with its template applied by the same call."""
-    return [_group(system, settings, context, setup), _project(system, settings, context, setup)]
-
-
-def _group(
-    system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
-) -> VendorWrite:
+    """The client's group: it needs nothing of the ERP, so it is made beside the ERP's client."""
     client = setup.project.client_key
-    return stamped_create(
+    group = stamped_create(
         system,
         settings,
         context,
@@ -111,11 +105,13 @@ def _group(
         expect={"name": setup.client_name},
         shared=shared_key(system, ENSURE_GROUP, client),
     )
+    return [group]
 
 
-def _project(
+def plan_project(
     system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
-) -> VendorWrite:
+) -> list[VendorWrite]:
+    """The project with its template applied by the same call."""
     project, mapping = setup.project, settings.mapping
     if project.budget.currency != project.currency:
         raise Defect(
@@ -166,7 +162,7 @@ def _project(
     }
     if mapping.status_keys.prepared is not None:
         expect["status_key"] = mapping.status_keys.prepared
-    return stamped_create(
+    made = stamped_create(
         system,
         settings,
         context,
@@ -181,13 +177,17 @@ def _project(
         title=f"Project {project.title} from template {setup.template.title}",
         expect=expect,
     )
+    return [made]
 
 
 def plan_structure(
     system: str, settings: KantataSettings, context: WriteContext, setup: DeliverySetup
 ) -> list[VendorWrite]:
-    """Contract milestones, positions beyond the template's, negotiated rates on all of them."""
-    writes = [_milestone(system, settings, context, setup, one) for one in setup.project.milestones]
+    """Positions beyond the template's, negotiated rates on all of them, contract milestones.
+
+    Positions come first: a rate waits for its own position, milestones wait for nothing.
+    """
+    writes: list[VendorWrite] = []
     placed: dict[str, int] = {}
     for need in setup.project.placeholders:
         name = slug(need.role)
@@ -200,6 +200,7 @@ def plan_structure(
                 rate = rate_figure(system, settings, setup, need.role, need.bill_rate)
                 # The template's positions are values of the project's symbol, ours are records.
                 writes.append(plan_rate(system, context, setup, need.role, number, rate, brought))
+    writes += [_milestone(system, settings, context, setup, one) for one in setup.project.milestones]
     # All of them hang on the project alone; a rate waits for its own position by its symbol.
     return [write.model_copy(update={"independent": True}) for write in writes]
 

@@ -1,15 +1,17 @@
 """How each Kantata record type is read: wrapped name, what to include, what shows archived records.
 
 Side-loaded custom field values come without the id of their field, because an association's ``*_id`` needs
-an include of its own; where a field's value matters they are read once more.
+an include of its own; they do carry the field's name, so the ids come from the account's fields, which are
+remembered. Only where a name does not tell are the values read once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from connectors.kantata.client import Envelope, KantataClient, Row
+from connectors.kantata.client import FILTER_LIMIT, Envelope, KantataClient, Row
+from connectors.kit.together import parted
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ async def read_record(
         kind: record type, plural.
         record_id: Kantata's id.
         what: for people, what is being done.
-        custom_fields: whether the values of custom fields are wanted; may cost a second call.
+        custom_fields: whether the values of custom fields are wanted, with the ids of their fields.
     """
     rules = RECORD_TYPES[kind]
     found = await client.get(kind, record_id, what=what, include=rules.include, **rules.by_id)
@@ -67,11 +69,40 @@ async def read_record(
     row, envelope = found
     values = envelope.included(row, "custom_field_values", "custom_field_value_ids")
     if any("custom_field_id" not in value for value in values):
-        ids = ",".join(str(value["id"]) for value in values)
-        more = await client.list(
-            "custom_field_values", what=what, query={"only": ids, "include": "custom_field"}
-        )
-        envelope.sides.setdefault("custom_field_values", {}).update(
-            {str(value["id"]): value for value in more.rows}
-        )
+        await _name_fields(client, envelope, values, what)
     return row, envelope
+
+
+async def _name_fields(client: KantataClient, envelope: Envelope, values: Sequence[Row], what: str) -> None:
+    """Add to side-loaded values the ids of their fields."""
+    by_name = await client.custom_fields(what=what)
+    ids = [by_name.get(str(value.get("custom_field_name")), ()) for value in values]
+    if all(len(found) == 1 for found in ids):
+        for value, found in zip(values, ids, strict=True):
+            value["custom_field_id"] = found[0]
+        return
+    client.forget_custom_fields()  # renamed or made since we asked, or two fields of one name
+    only = ",".join(str(value["id"]) for value in values)
+    more = await client.list(
+        "custom_field_values", what=what, query={"only": only, "include": "custom_field"}
+    )
+    envelope.sides.setdefault("custom_field_values", {}).update(
+        {str(value["id"]): value for value in more.rows}
+    )
+
+
+LISTED_BY_ID = frozenset({"stories", "workspace_resources"})
+"""Record types of which several are read by one list: no default filter hides them there, and their custom
+fields do not matter."""
+
+
+async def read_records(
+    client: KantataClient, kind: str, record_ids: Sequence[str], *, what: str
+) -> dict[str, tuple[Row, Envelope]]:
+    """Several records of a type in ``LISTED_BY_ID`` with their references, by id; what is gone is missing."""
+    found: dict[str, tuple[Row, Envelope]] = {}
+    for part in parted(list(dict.fromkeys(record_ids)), FILTER_LIMIT):
+        query = {"only": ",".join(part), "include": ",".join(RECORD_TYPES[kind].include)}
+        envelope = await client.list(kind, what=what, query=query)
+        found |= {str(row["id"]): (row, envelope) for row in envelope.rows}
+    return found

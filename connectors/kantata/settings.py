@@ -130,7 +130,7 @@ class KantataSettings(_Frozen):
     mapping: KantataMapping
     base_url: str = DEFAULT_BASE_URL
     ca_file: Path | None = None
-    concurrency: int = Field(default=2, ge=1, le=POOL_CEILING)
+    concurrency: int = Field(default=5, ge=1, le=POOL_CEILING)
     """Calls at a time. Kantata publishes no numbers; creating projects has a limit of its own."""
     rate_limit_pause: int = Field(default=20, ge=1)
     """Seconds after a 429 without Retry-After ("retry after a small delay")."""

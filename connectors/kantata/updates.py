@@ -101,6 +101,7 @@ def plan_activation(
             fields=fields,
             name=f"{delivery}.activation",
             title=f"Open project {setup.project.title} for work",
+            forward_only=True,
         )
     ]
 
@@ -117,8 +118,11 @@ def _update(
     fields: Mapping[str, tuple[Json, str]],
     name: str,
     title: str,
+    forward_only: bool = False,
 ) -> VendorWrite:
-    """An update of a known record: repeating it changes nothing, so looking is comparing values."""
+    """An update of a known record: repeating it changes nothing, so looking is comparing values. No
+    before-image is kept: what is updated here is a project of ours or stands in one.
+    """
     key = context.key(system, operation, identity)
     values = {field: value for field, (value, _) in fields.items()}
     return VendorWrite(
@@ -140,7 +144,7 @@ def _update(
         # A PUT of given values to a given record is repeatable by nature.
         key_style=KeyStyle.NATIVE,
         expect=values,
-        restore=tuple(values),
+        forward_only=forward_only,
         sets={field: canonical for field, (_, canonical) in fields.items()},
         phase=context.phase,
     )

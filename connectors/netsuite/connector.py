@@ -21,7 +21,7 @@ from canonical.operations import (
     WriteContext,
 )
 from canonical.parties import Client
-from canonical.writes import Landed, UndoOutcome, VendorWrite
+from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite
 from connectors.netsuite import bulk
 from connectors.netsuite.billing_plans import (
     BillingPlanner,
@@ -93,9 +93,13 @@ class NetSuiteConnector:
         """See ``connectors.ports.Writer.amend``."""
         return await self._writer.amend(write, landed)
 
-    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
+    async def find_all(self, writes: Sequence[VendorWrite]) -> list[Landed | None]:
+        """See ``connectors.ports.Writer.find_all``."""
+        return await self._writer.find_all(writes)
+
+    async def read_back(self, landed: Sequence[tuple[VendorWrite, Landed]]) -> list[Shown]:
         """See ``connectors.ports.Writer.read_back``."""
-        return await self._writer.read_back(write, landed)
+        return await self._writer.read_back(landed)
 
     async def before_image(self, write: VendorWrite) -> dict[str, Any]:
         """See ``connectors.ports.Writer.before_image``."""

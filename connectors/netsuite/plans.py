@@ -109,6 +109,7 @@ class Planner:
             key_style=KeyStyle.STAMPED,
             expect={"client": symbol(setup.symbol), "legal_entity": entity},
             shared=shared_key(self.system, EXTEND_ENTITY, identity),
+            found_by_stamp=False,
             settle_seconds=self.settings.search_lag_seconds,
             sets=fields.sets,
             phase=context.phase,
@@ -144,13 +145,17 @@ class Planner:
     # --- contract and project -----------------------------------------------------------------------------
 
     def contract_and_project(self, context: WriteContext, setup: ContractSetup) -> list[VendorWrite]:
-        """Project, billing schedules, sales order."""
+        """Project and billing schedules, which do not need one another; then the sales order."""
         schedules = [
             self._schedule(context, setup, line.schedule.key, line.schedule)
             for line in setup.contract.lines
             if line.schedule is not None
         ]
-        return [self._project(context, setup), *schedules, self._order(context, setup)]
+        beside = [self._project(context, setup), *schedules]
+        return [
+            *(write.model_copy(update={"independent": True}) for write in beside),
+            self._order(context, setup),
+        ]
 
     def _project(self, context: WriteContext, setup: ContractSetup) -> VendorWrite:
         contract = setup.contract
@@ -237,7 +242,9 @@ class Planner:
             body={"orderStatus": wire.ref(self.mapping.order_status.pending_fulfillment)},
             sets={"orderStatus": "contract.status"},
             expect={"approved": True},
-            restore=("orderStatus",),
+            # Past the pivot nothing is put back, so nothing is read to be put back: the baseline has just
+            # shown that the order waits for approval and the project is prepared.
+            restore=(),
         )
         activate = self.update(
             context,
@@ -250,9 +257,9 @@ class Planner:
             body={"entityStatus": wire.ref(self.mapping.job_status.open)},
             sets={"entityStatus": "project.status"},
             expect={"status": to.project_state(self.mapping, self.mapping.job_status.open, inactive=False)},
-            restore=("entityStatus",),
+            restore=(),
         )
-        return [approve, activate.model_copy(update={"forward_only": True})]
+        return [one.model_copy(update={"forward_only": True}) for one in (approve, activate)]
 
     # --- building blocks ----------------------------------------------------------------------------------
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canonical.causes import Cause, Queue
 from canonical.failures import Conflict, Defect, OutcomeUnknown, Refused, SystemFailure
-from canonical.writes import Landed, VendorWrite, WriteKind
+from canonical.writes import Landed, Shown, VendorWrite, WriteKind
 from connectors.kit.http import fill
+from connectors.kit.together import together
 from connectors.netsuite import wire
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.settings import NetSuiteMapping
@@ -42,10 +43,10 @@ class Writer:
         self.mapping = mapping
 
     async def send(self, write: VendorWrite) -> Landed:
-        """Make the call once; then read what only NetSuite could make (204 answers are empty).
+        """Make the call once. Answers are empty (204): what only NetSuite makes, the read-back brings.
 
         Raises:
-            OutcomeUnknown: no answer, or it landed and the generated values could not be read.
+            OutcomeUnknown: no answer, or it landed and cannot be found.
         """
         response = await self.client.call(
             write.method,
@@ -62,21 +63,13 @@ class Writer:
             return self._landed(write.record_type, str(write.target))
         record_id = wire.location_id(response.headers.get("Location"))
         if record_id is None or record_id.startswith("eid:"):
-            return await self._after(write, None)
-        if self._generated(write):
-            return await self._after(write, record_id)
+            return await self._after(write)
         return self._landed(write.record_type, record_id)
 
-    async def _after(self, write: VendorWrite, record_id: str | None) -> Landed:
-        """Read what a create made. It landed: whatever goes wrong now, the outcome is to be looked up."""
+    async def _after(self, write: VendorWrite) -> Landed:
+        """Look for what a create made. It landed: whatever goes wrong now, the outcome is to be looked up."""
         try:
-            if record_id is None:
-                found = await self.find(write)
-            else:
-                record = await self.client.get(
-                    write.record_type, record_id, fields=[*self._generated(write).values()]
-                )
-                found = None if record is None else self._from_record(write, {**record, "id": record_id})
+            found = await self.find(write)
         except SystemFailure as failure:
             raise self._unknown(write, failure.failure.message) from failure
         if found is None:
@@ -89,6 +82,10 @@ class Writer:
             system=self.client.system,
             key=write.key,
         )
+
+    async def find_all(self, writes: Sequence[VendorWrite]) -> list[Landed | None]:
+        """Each by its own external id or name: NetSuite has no list by external ids."""
+        return await together(self.find(write) for write in writes)
 
     async def find(self, write: VendorWrite) -> Landed | None:
         """A create by its external id, its stamped name or its natural key; an update by its values."""
@@ -162,15 +159,19 @@ class Writer:
             )
         return landed
 
-    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
-        """Current values of exactly the fields in ``expect``, read by record (SuiteQL may lag)."""
-        if not write.expect:
-            return {}
+    async def read_back(self, landed: Sequence[tuple[VendorWrite, Landed]]) -> list[Shown]:
+        """Each by record (SuiteQL may lag), with the values that NetSuite generated."""
+        return await together(self._shown(write, one) for write, one in landed)
+
+    async def _shown(self, write: VendorWrite, landed: Landed) -> Shown:
+        generated = write.kind is WriteKind.CREATE and bool(self._generated(write))
+        if not write.expect and not generated:
+            return Shown(landed=landed)
         record = await self.client.get(
             write.record_type, landed.id, expand=write.record_type in EXPANDED, what=f"Check {write.title}"
         )
         if record is None:
-            return dict.fromkeys(write.expect)
+            return Shown(landed=landed, values=dict.fromkeys(write.expect))
         values = canonical_values(self.mapping, write.record_type, record)
         missing = set(write.expect) - set(values)
         if missing:
@@ -179,7 +180,10 @@ class Writer:
                 system=self.client.system,
                 key=write.key,
             )
-        return {name: values[name] for name in write.expect}
+        return Shown(
+            landed=self._from_record(write, {**record, "id": landed.id}) if generated else landed,
+            values={name: values[name] for name in write.expect},
+        )
 
     async def before_image(self, write: VendorWrite) -> dict[str, Any]:
         """Current values of the fields in ``restore``."""

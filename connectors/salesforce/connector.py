@@ -16,8 +16,9 @@ from canonical.money import Money
 from canonical.operations import Change, ChangePage, DealOutcome, HealthCheck, WriteContext
 from canonical.opportunity import Opportunity
 from canonical.refs import RecordRef
-from canonical.writes import Landed, UndoOutcome, VendorWrite, WriteKind
+from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite, WriteKind
 from connectors.kit.http import fill
+from connectors.kit.together import together
 from connectors.salesforce import health, plans, undoing
 from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.cursor import Cursor, stamp
@@ -192,10 +193,18 @@ class SalesforceConnector:
             return None
         return self._landed(write, row)
 
-    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
-        """Current values of exactly the fields in ``write.expect``, in the form they have there."""
+    async def find_all(self, writes: Sequence[VendorWrite]) -> list[Landed | None]:
+        """Each by its stamp: they may be of several objects."""
+        return await together(self.find(write) for write in writes)
+
+    async def read_back(self, landed: Sequence[tuple[VendorWrite, Landed]]) -> list[Shown]:
+        """Current values of the expected fields, in the form that they were expected in."""
+        return await together(self._shown(write, one) for write, one in landed)
+
+    async def _shown(self, write: VendorWrite, landed: Landed) -> Shown:
         row = await self._read(write, landed.id, write.expect, f"Reading back: {write.title}")
-        return {field: comparable(expected, row.get(field)) for field, expected in write.expect.items()}
+        shown = {field: comparable(expected, row.get(field)) for field, expected in write.expect.items()}
+        return Shown(landed=landed, values=shown)
 
     async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
         """Make a record that an earlier form of the write made show the write's body, by its own id.

@@ -113,7 +113,7 @@ class ChaosFirm:
         await self.stack.start()
         text = self.stack.config.read_text()
         for system, slots in self.slots.items():
-            known = {"netsuite-emea": 5, "kantata-main": 2}[system]
+            known = {"netsuite-emea": 5, "kantata-main": 5}[system]
             text = text.replace(f"{system} = {known}", f"{system} = {slots}")
         self.stack.config.write_text(text)
         self.settings = self.stack.settings()

@@ -17,7 +17,7 @@ from cli.local.deals import Deal
 from tests.chaos.deals import copy
 from tests.chaos.firm import ChaosFirm
 
-NEVER_HIT = ("/oauth2/", "/describe", "/suiteql")
+NEVER_HIT = ("/oauth2/", "/describe", "/suiteql", "/custom_fields?")
 """Calls that a worker makes once and remembers, or no pattern tells apart; hit for want of others only."""
 UNDO = "undo."
 DECISION = "rules."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 from activities.contracts import (
@@ -28,14 +27,13 @@ from canonical.names import LEDGER_QUEUE, system_queue
 from canonical.operations import (
     ContractSetup,
     DealOutcome,
-    DeliverySetup,
     Notice,
     project_symbol,
 )
 from canonical.opportunity import Opportunity
 from canonical.saga import SagaStatus, StepKind
 from canonical.writes import symbol, text
-from workflows.opportunity.building import Building, build_steps
+from workflows.opportunity.building import Building, build_steps, by_erp, by_psa
 from workflows.opportunity.reading import READ_DEAL, ROUTE, Reading
 from workflows.saga import Saga
 
@@ -99,12 +97,6 @@ class Closing:
 
     async def read_all_back(self, plan: EngagementPlan) -> tuple[Any, ...]:
         """The deal's second reading and every system's own view, at once."""
-        contracts: dict[str, list[Any]] = defaultdict(list)
-        for setup in plan.contracts:
-            contracts[setup.contract.erp].append(setup.contract)
-        deliveries: dict[str, list[DeliverySetup]] = defaultdict(list)
-        for delivery in plan.deliveries:
-            deliveries[delivery.project.psa].append(delivery)
 
         async def read_back(system: str, method: Any, command: ReadBaseline) -> SystemBaseline:
             result: SystemBaseline = await self.saga.step(
@@ -125,9 +117,14 @@ class Closing:
                 read_back(
                     erp,
                     ErpActivities.read_baseline,
-                    ReadBaseline(saga=ref, system=erp, contracts=tuple(rows), values=values),
+                    ReadBaseline(
+                        saga=ref,
+                        system=erp,
+                        contracts=tuple(setup.contract for setup in setups),
+                        values=values,
+                    ),
                 )
-                for erp, rows in contracts.items()
+                for erp, setups in by_erp(plan).items()
             ),
             *(
                 read_back(
@@ -135,7 +132,7 @@ class Closing:
                     PsaActivities.read_baseline,
                     ReadBaseline(saga=ref, system=psa, deliveries=tuple(rows), values=values),
                 )
-                for psa, rows in deliveries.items()
+                for psa, rows in by_psa(plan).items()
             ),
         )
         return tuple(found)
