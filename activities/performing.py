@@ -15,7 +15,7 @@ from activities.sending import Doubt, Landing, Looked, Sending
 from canonical.causes import Cause
 from canonical.failures import Conflict, Defect, Refused, SystemFailure
 from canonical.refs import RecordRef, SystemRole
-from canonical.writes import Shown, VendorWrite, WriteKind, needs, values_of
+from canonical.writes import Shown, VendorWrite, WriteKind, needs, resolve_write, values_of
 from connectors.ports import Writer
 from ledger.outcomes import Outcome
 from rules.causes import CATALOGUE
@@ -36,7 +36,6 @@ class _Run:
     """One step's writes under way."""
 
     system: Writer
-    roles: tuple[SystemRole, ...]
     saga: SagaRef
     attempt_id: str
     done: Performed
@@ -97,10 +96,12 @@ class Performing(Sending):
         Raises:
             SystemFailure: with ``maybe_landed`` and the records that exist, when one could not be made.
         """
+        for write in writes:
+            self.check_authority(write, roles)
         done = Performed(values=dict(values))
         known = dict.fromkeys(absent)
         looked = {**known, **await self._looked(system, [w for w in writes if w.key not in known])}
-        run = _Run(system, roles, saga, attempt_id, done, looked)
+        run = _Run(system, saga, attempt_id, done, looked)
         try:
             for group in batches(writes):
                 await self._perform_group(run, group)
@@ -125,6 +126,8 @@ class Performing(Sending):
         """Look for all creates at once that the ledger does not know: for the others a look of its own
         follows the claim.
         """
+        if self.ledger.look_always:
+            return {}  # after a restore the ledger knows too little: every claim says to look
         early = [write for write in writes if write.kind is WriteKind.CREATE and write.found_by_stamp]
         known = await self.ledger.known_keys([write.key for write in early]) if early else frozenset()
         unknown = [write for write in early if write.key not in known]
@@ -164,7 +167,7 @@ class Performing(Sending):
                     if all(giver.key in run.done.made for giver in givers):
                         raise _without(write, missing)
                     return None  # what it builds on could not be made: that failure is the one to tell
-                ready = self.resolved(write, run.roles, run.done.values)
+                ready = resolve_write(write, run.done.values)
                 landing = await self.land(
                     run.system, ready, run.saga, run.attempt_id, doubts[write.key], run.looked
                 )

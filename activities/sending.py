@@ -15,7 +15,7 @@ from activities.contracts import SagaRef
 from canonical.causes import Cause
 from canonical.failures import TIMED_OUT, Conflict, OutcomeUnknown, Refused, SystemFailure, Transient
 from canonical.refs import SystemRole
-from canonical.writes import Landed, VendorWrite, WriteKind, resolve_write
+from canonical.writes import Landed, VendorWrite, WriteKind
 from connectors.ports import PERMIT, Permit, Writer
 from ledger.outcomes import Outcome
 from ledger.rows import Claim, ClaimState, LinkHint
@@ -131,10 +131,9 @@ class Sending:
             return await self._change(system, write, found, saga)
         return found
 
-    def resolved(
-        self, planned: VendorWrite, roles: tuple[SystemRole, ...], values: Mapping[str, str]
-    ) -> VendorWrite:
-        """The write with its symbols filled in, if we may write all its fields to that system.
+    @staticmethod
+    def check_authority(planned: VendorWrite, roles: tuple[SystemRole, ...]) -> None:
+        """See that we may write all of a write's fields to that system.
 
         Raises:
             Refused: a field belongs to another system.
@@ -150,7 +149,6 @@ class Sending:
                 field=refusal.field,
                 key=planned.key,
             )
-        return resolve_write(planned, values)
 
     async def _claim(self, write: VendorWrite, saga: SagaRef, attempt_id: str, hash_: str) -> Claim:
         lease = timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
@@ -215,7 +213,8 @@ class Sending:
         self, system: Writer, write: VendorWrite, saga: SagaRef, attempt_id: str, doubt: Doubt
     ) -> Landed:
         try:
-            if write.kind is WriteKind.UPDATE and write.restore:
+            # What is never unwound needs no before-image: reading it would only cost a call.
+            if write.kind is WriteKind.UPDATE and write.restore and not write.forward_only:
                 before = await system.before_image(write)
                 await self.ledger.set_before(write.key, attempt_id, before)
         except SystemFailure as error:

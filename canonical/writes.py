@@ -74,7 +74,8 @@ class VendorWrite(Canonical):
     """What a read-back must show; a 200 is not proof. Keys are canonical or vendor names as the
     connector's ``read_back`` returns them."""
     restore: tuple[str, ...] = ()
-    """For an update: vendor fields whose values are kept as before-image and put back by an undo."""
+    """For an update: vendor fields whose values an undo puts back; kept as before-image before the write is
+    sent, unless it is ``forward_only``."""
     shared: str | None = None
     """Business key of a record that several sagas may rely on (rule 12)."""
     found_by_stamp: bool = True

@@ -76,6 +76,8 @@ def plan_rate(
         fields={"bill_rate": (rate, "contract.rate_card")},
         name=f"{delivery}.rate.{slug(role)}.{number}",
         title=f"Rate of position {role} {number} an hour",
+        # The position stands in a project of ours and goes with it: there is nothing to be put back.
+        restore=False,
     )
 
 
@@ -118,11 +120,10 @@ def _update(
     fields: Mapping[str, tuple[Json, str]],
     name: str,
     title: str,
+    restore: bool = True,
     forward_only: bool = False,
 ) -> VendorWrite:
-    """An update of a known record: repeating it changes nothing, so looking is comparing values. No
-    before-image is kept: what is updated here is a project of ours or stands in one.
-    """
+    """An update of a known record: repeating it changes nothing, so looking is comparing values."""
     key = context.key(system, operation, identity)
     values = {field: value for field, (value, _) in fields.items()}
     return VendorWrite(
@@ -144,6 +145,7 @@ def _update(
         # A PUT of given values to a given record is repeatable by nature.
         key_style=KeyStyle.NATIVE,
         expect=values,
+        restore=tuple(values) if restore else (),
         forward_only=forward_only,
         sets={field: canonical for field, (_, canonical) in fields.items()},
         phase=context.phase,

@@ -242,9 +242,7 @@ class Planner:
             body={"orderStatus": wire.ref(self.mapping.order_status.pending_fulfillment)},
             sets={"orderStatus": "contract.status"},
             expect={"approved": True},
-            # Past the pivot nothing is put back, so nothing is read to be put back: the baseline has just
-            # shown that the order waits for approval and the project is prepared.
-            restore=(),
+            restore=("orderStatus",),
         )
         activate = self.update(
             context,
@@ -257,7 +255,7 @@ class Planner:
             body={"entityStatus": wire.ref(self.mapping.job_status.open)},
             sets={"entityStatus": "project.status"},
             expect={"status": to.project_state(self.mapping, self.mapping.job_status.open, inactive=False)},
-            restore=(),
+            restore=("entityStatus",),
         )
         return [one.model_copy(update={"forward_only": True}) for one in (approve, activate)]
 

@@ -245,8 +245,7 @@ def _update(
         key_style=KeyStyle.NATIVE,
         target=id_,
         expect=_printed(body) if expect is None else expect,
-        # What sales is told is never put back, so nothing is read to be put back.
-        restore=(),
+        restore=tuple(body),
         forward_only=True,
         sets=sets,
         phase=context.phase,

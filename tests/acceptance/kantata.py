@@ -167,13 +167,18 @@ class Subject:
     def create(self, name: str = "Ünïcödé 🚀 株式会社") -> VendorWrite:
         """A client's group."""
         setup = self.setup().model_copy(update={"client_name": name})
-        return self.connector.plan_project(self.context(), setup)[0]
+        return self.connector.plan_client(self.context(), setup)[0]
+
+    def planned(self, setup: DeliverySetup) -> list[VendorWrite]:
+        """Group and project."""
+        context = self.context()
+        return [*self.connector.plan_client(context, setup), *self.connector.plan_project(context, setup)]
 
     async def project(self, setup: DeliverySetup | None = None) -> tuple[dict[str, str], VendorWrite]:
         """Send group and project; the symbols' values and the project's resolved write."""
         setup = setup or self.setup()
         values, write = self.values(setup), None
-        for planned in self.connector.plan_project(self.context(), setup):
+        for planned in self.planned(setup):
             write = resolve_write(planned, values)
             landed = await self.connector.find(write) or await self.connector.send(write)
             values[f"{write.symbol}.id"] = landed.id
@@ -199,14 +204,14 @@ class Subject:
     async def priced(self, currency: str, amount: Decimal) -> VendorWrite:
         """A project with a budget in that currency; its group is there."""
         setup = self.setup(currency=currency, amount=str(amount), milestones=(), placeholders=())
-        group, project = self.connector.plan_project(self.context(), setup)
+        group, project = self.planned(setup)
         landed = await self.connector.find(group) or await self.connector.send(group)
         return resolve_write(project, self.values(setup, **{f"{group.symbol}.id": landed.id}))
 
     async def own(self, title: str) -> VendorWrite:
         """A project; its group is there."""
         setup = self.setup(title=title, milestones=(), placeholders=())
-        group, project = self.connector.plan_project(self.context(), setup)
+        group, project = self.planned(setup)
         landed = await self.connector.find(group) or await self.connector.send(group)
         return resolve_write(project, self.values(setup, **{f"{group.symbol}.id": landed.id}))
 
@@ -229,7 +234,7 @@ class Subject:
             key="2026-01", project="901", first=date(2026, 1, 1), last=day, amount=money, to_date=money
         )
         return [
-            *kantata.plan_project(before, setup),
+            *self.planned(setup),
             *kantata.plan_structure(before, setup),
             *kantata.plan_activation(after, setup),
             *billing_plans.plan_exported(SYSTEM, settings, after, [line]),

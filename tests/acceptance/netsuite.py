@@ -167,8 +167,9 @@ class Subject:
         for planned in writes:
             write = resolve_write(planned, known)
             landed = await self.connector.find(write) or await self.connector.send(write)
-            shown = await self.connector.read_back(write, landed)
-            assert shown == write.expect, f"{shown} is not {write.expect}"
+            [shown] = await self.connector.read_back([(write, landed)])
+            assert shown.values == write.expect, f"{shown.values} is not {write.expect}"
+            landed = shown.landed
             known[f"{write.symbol}.id"] = landed.id
             known.update({f"{write.symbol}.{name}": value for name, value in landed.values.items()})
             done.append((write, landed))

@@ -13,6 +13,7 @@ from canonical.money import exponent
 from rules.authority import unauthorised
 from tests.acceptance.bench import Bench, NotApplicable
 from tests.acceptance.rows import row
+from tests.support.moves import reading_of
 
 NAMES = (
     "Zażółć gęślą jaźń 東京 株式会社 🚀",
@@ -89,7 +90,7 @@ async def unicode_names(bench: Bench) -> str:
         found = await subject.connector.find(write)
         assert found is not None
         assert found.id == landed.id
-        assert await subject.connector.read_back(write, landed) == write.expect
+        assert await reading_of(subject.connector, write, landed) == write.expect
         (record,) = subject.made(write)
         assert subject.name_of(record) == name
         await subject.connector.undo(write, landed, None)
@@ -127,7 +128,7 @@ async def currencies(bench: Bench) -> str:
         write = await subject.priced(currency, Decimal(amount))
         landed = await subject.connector.send(write)
         assert write.expect
-        assert await subject.connector.read_back(write, landed) == write.expect
+        assert await reading_of(subject.connector, write, landed) == write.expect
         assert subject.amount_in(landed) == Decimal(amount)
     return "exact"
 

@@ -9,6 +9,7 @@ from canonical.failures import Conflict, OutcomeUnknown, Transient
 from canonical.writes import KeyStyle, UndoResult
 from tests.acceptance.bench import Bench
 from tests.acceptance.rows import row
+from tests.support.moves import reading_of
 
 _STYLE = {
     KeyStyle.NATIVE: "the vendor recognises the key",
@@ -32,7 +33,7 @@ async def idempotent_create(bench: Bench) -> str:
     assert await bench.perform(write)
     found = await subject.connector.find(write)
     assert found is not None
-    assert await subject.connector.read_back(write, found) == write.expect
+    assert await reading_of(subject.connector, write, found) == write.expect
     assert await bench.perform(write), "the ledger remembers who made it"
     await bench.forget()
     assert not await bench.perform(write), "without its row it is found and linked"
@@ -202,7 +203,7 @@ async def amended(bench: Bench) -> str:
     assert changed is not None
     assert changed.id == landed.id
     assert subject.title_in(landed) == "Other title"
-    assert await subject.connector.read_back(second, landed) == second.expect
+    assert await reading_of(subject.connector, second, landed) == second.expect
     written = len(subject.writes())
     await bench.perform(second)
     assert len(subject.writes()) == written, "the same form again changes nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from canonical.names import effect_key, shared_key, stamp, step_key
 from canonical.operations import HealthCheck
 from canonical.refs import SystemRole
 from canonical.saga import Actor
-from canonical.writes import KeyStyle, Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind
+from canonical.writes import KeyStyle, Landed, Shown, UndoOutcome, UndoResult, VendorWrite, WriteKind
 from connectors.ports import PERMIT, Permit
 from ledger.store import Ledger
 from tests.ledger.subject import Clock
@@ -125,6 +125,9 @@ class FakeVendor:
     async def send(self, write: VendorWrite) -> Landed:
         permit = PERMIT.get()
         assert permit is not None, "a write without the executor's permit"
+        for waiting in self.faults.pop("connect", ()):
+            assert not isinstance(waiting, SystemFailure)
+            await waiting(write)  # for a free connection
         await permit.confirm()
         await self._in_time(permit, self._take("send", write))
         if write.kind is WriteKind.CREATE and any(one.stamp == write.stamp for one in self.live):
@@ -142,10 +145,16 @@ class FakeVendor:
             return landed(record) if record is not None and shown else None
         return next((landed(one) for one in self.records.values() if one.stamp == write.stamp), None)
 
-    async def read_back(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
+    async def find_all(self, writes: Sequence[VendorWrite]) -> list[Landed | None]:
+        return [await self.find(write) for write in writes]
+
+    async def read_back(self, landed: Sequence[tuple[VendorWrite, Landed]]) -> list[Shown]:
+        return [await self._shown(write, one) for write, one in landed]
+
+    async def _shown(self, write: VendorWrite, landed: Landed) -> Shown:
         await self._take("read_back", write)
         shown = {**self.records[landed.id].fields, **self.shows}
-        return {name: shown.get(name) for name in write.expect}
+        return Shown(landed=landed, values={name: shown.get(name) for name in write.expect})
 
     async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
         permit = PERMIT.get()

@@ -202,7 +202,7 @@ async def test_an_attempt_past_its_lease_does_not_send(bench: Bench) -> None:
     async def takes_too_long(write: VendorWrite) -> None:
         bench.clock.turn(LEASE + 1)
 
-    bench.vendor.faults["find"].append(takes_too_long)
+    bench.vendor.faults["connect"].append(takes_too_long)
     with pytest.raises(Transient, match="time is over"):
         await bench.perform(create())
     assert bench.vendor.count("send") == 0
@@ -218,7 +218,7 @@ async def test_an_overtaken_attempt_does_not_send(bench: Bench) -> None:
         await bench.perform(create(), attempt="the other")
         bench.vendor.blind = 1
 
-    bench.vendor.faults["find"].append(is_overtaken)
+    bench.vendor.faults["connect"].append(is_overtaken)
     with pytest.raises(Transient):
         await bench.perform(create(), attempt="stalled")
     assert bench.vendor.count("send") == 1

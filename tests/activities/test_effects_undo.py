@@ -150,7 +150,7 @@ async def test_a_tombstone_forbids_a_send_that_is_about_to_happen(bench: Bench) 
     async def undone_meanwhile(write: VendorWrite) -> None:
         await bench.ledger.tombstone(write.step_key, saga_id=SAGA, actor=ref().actor)
 
-    bench.vendor.faults["find"].append(undone_meanwhile)
+    bench.vendor.faults["connect"].append(undone_meanwhile)
     with pytest.raises(Transient):
         await bench.perform(create())
     assert bench.vendor.count("send") == 0

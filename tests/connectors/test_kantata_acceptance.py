@@ -129,7 +129,7 @@ async def test_a_name_that_is_too_long_is_refused_and_not_cut(subject: Subject) 
     setup = subject.setup()
     long = setup.project.milestones[0].model_copy(update={"title": "ż" * 300})
     values, _ = await subject.project(setup)
-    write = subject.connector.plan_structure(subject.context(), subject.setup(milestones=(long,)))[0]
+    write = subject.connector.plan_structure(subject.context(), subject.setup(milestones=(long,)))[-1]
     with pytest.raises(Refused, match=r"[Tt]itle"):
         await subject.connector.send(resolve_write(write, values))
     reference = await subject.connector.read_reference(templates=[], roles=[])

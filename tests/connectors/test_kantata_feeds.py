@@ -20,6 +20,7 @@ from connectors.kantata import billing_plans
 from connectors.kantata.settings import KantataSettings
 from connectors.kantata.time_mapping import ProjectFacts, WorkerFacts
 from tests.acceptance.kantata import SYSTEM, Subject
+from tests.support.moves import reading_of
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +87,7 @@ class Site:
         kantata = self.subject.connector
         assert await kantata.find(write) is None
         landed = await kantata.send(write)
-        shown = await kantata.read_back(write, landed)
+        shown = await reading_of(kantata, write, landed)
         assert shown == write.expect
         found = await kantata.find(write)
         assert found is not None
@@ -300,6 +301,6 @@ async def test_recognised_revenue_is_recorded_and_taken_back(site: Site) -> None
     more = revenue.model_copy(update={"amount": Money(amount=Decimal("2000"), currency="EUR")})
     changed = billing_plans.plan_revenue(SYSTEM, site.settings, after(site), more)
     await site.subject.connector.amend(changed, landed)
-    assert await site.subject.connector.read_back(changed, landed) == changed.expect
+    assert await reading_of(site.subject.connector, changed, landed) == changed.expect
     assert (await site.subject.connector.undo(write, landed, None)).result is UndoResult.DELETED
     assert (await site.subject.connector.undo(write, landed, None)).result is UndoResult.NOTHING_THERE

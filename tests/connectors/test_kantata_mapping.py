@@ -215,7 +215,7 @@ def test_titles_with_codes_leave_room_for_them() -> None:
     mapping = Subject.mapping(title_with_code=True)
     assert mapping.limits_in_force()["project.title"] == 255 - 32
     settings = SETTINGS.model_copy(update={"mapping": mapping})
-    write = plans.plan_project(SYSTEM, settings, CONTEXT, SETUP)[1]
+    write = plans.plan_project(SYSTEM, settings, CONTEXT, SETUP)[0]
     assert show(write.body)["workspace"]["title"].startswith(f"@{SETUP.code_symbol}.code - ")
     resolved = resolve_write(write, {f"{SETUP.code_symbol}.code": "P1", "group:001XX.id": "3"})
     assert resolved.body["workspace"]["title"] == resolved.expect["title"] == "P1 - Größe 東京 🚀 rollout"

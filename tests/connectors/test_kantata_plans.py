@@ -69,6 +69,7 @@ def all_writes() -> list[VendorWrite]:
     )
     single = SETTINGS.model_copy(update={"mapping": Subject.mapping(approver_ids=(1,))})
     return [
+        *plans.plan_client(SYSTEM, several, CONTEXT, SETUP),
         *plans.plan_project(SYSTEM, several, CONTEXT, SETUP),
         *plans.plan_project(SYSTEM, single, CONTEXT, SETUP),
         *plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, SETUP),
@@ -97,14 +98,14 @@ def test_the_template_s_positions_get_rates_and_only_the_missing_ones_are_made()
     writes = plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, SETUP)
     delivery = "delivery:006XX0001.DE01.EUR.emea.IMPL"
     assert [(write.operation, show(write.target)) for write in writes] == [
-        ("add_milestone", None),
         ("set_rate", f"@{delivery}.placeholder.architect.1"),
         ("set_rate", f"@{delivery}.placeholder.consultant.1"),
         ("add_placeholder", None),
         ("set_rate", "@position:006XX0001.DE01.EUR.emea.IMPL.consultant.2.id"),
+        ("add_milestone", None),
     ]
-    assert writes[3].symbol == "position:006XX0001.DE01.EUR.emea.IMPL.consultant.2"
-    assert [write.body["workspace_resource"].get("bill_rate") for write in writes[1:]] == [
+    assert writes[2].symbol == "position:006XX0001.DE01.EUR.emea.IMPL.consultant.2"
+    assert [write.body["workspace_resource"].get("bill_rate") for write in writes[:-1]] == [
         "21050", "15000", None, "15000",
     ]  # fmt: skip
     assert len({write.key for write in writes}) == len(writes)
@@ -117,10 +118,10 @@ def test_the_template_s_positions_get_rates_and_only_the_missing_ones_are_made()
 def test_other_minor_units(currency: str, amount: str, cents: int, rate: str) -> None:
     people = (RolePlaceholder(key="c", role="Consultant", bill_rate=Decimal("15000")),)
     setup = Subject.setup(currency=currency, amount=amount, placeholders=people)
-    milestone, bill = plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, setup)
+    bill, milestone = plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, setup)
     assert milestone.body["story"]["budget_estimate_in_cents"] == cents
     assert bill.body["workspace_resource"]["bill_rate"] == rate
-    project = plans.plan_project(SYSTEM, SETTINGS, CONTEXT, setup)[1]
+    project = plans.plan_project(SYSTEM, SETTINGS, CONTEXT, setup)[0]
     assert project.body["workspace"]["price"] == project.expect["price"] == amount
 
 
@@ -131,7 +132,7 @@ def test_a_rate_finer_than_kantata_s_is_refused_and_never_rounded() -> None:
         plans.plan_structure(SYSTEM, SETTINGS, CONTEXT, setup)
     assert refusal.value.failure.cause is Cause.PRICE_DIFFERS
     units = SETTINGS.model_copy(update={"mapping": Subject.mapping(bill_rate_unit="units")})
-    assert plans.plan_structure(SYSTEM, units, CONTEXT, setup)[1].expect == {"bill_rate": "150.005"}
+    assert plans.plan_structure(SYSTEM, units, CONTEXT, setup)[0].expect == {"bill_rate": "150.005"}
 
 
 def test_a_plan_without_the_role_s_id_or_with_mixed_currencies_is_our_defect() -> None:
@@ -146,11 +147,13 @@ def test_a_plan_without_the_role_s_id_or_with_mixed_currencies_is_our_defect() -
 
 
 def test_keys_are_business_identity_and_the_group_is_shared() -> None:
-    group, project = plans.plan_project(SYSTEM, SETTINGS, CONTEXT, SETUP)
+    [group] = plans.plan_client(SYSTEM, SETTINGS, CONTEXT, SETUP)
+    [project] = plans.plan_project(SYSTEM, SETTINGS, CONTEXT, SETUP)
     assert group.key == f"{SYSTEM}|ensure_group|001XX|g1|1"
     assert group.shared == f"{SYSTEM}|ensure_group|001XX"
     other = CONTEXT.model_copy(update={"saga_id": "o2p:emea:sf-main:other", "generation": 7})
-    again, next_project = plans.plan_project(SYSTEM, SETTINGS, other, SETUP)
+    [again] = plans.plan_client(SYSTEM, SETTINGS, other, SETUP)
+    [next_project] = plans.plan_project(SYSTEM, SETTINGS, other, SETUP)
     assert again.key == group.key
     assert next_project.key != project.key
     assert project.body["workspace"]["external_reference"]["service_model_ref"] == project.stamp

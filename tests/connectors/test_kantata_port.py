@@ -17,6 +17,7 @@ from canonical.operations import DeliverySetup, HealthState
 from canonical.writes import Landed, UndoResult, VendorWrite, WriteKind, resolve_write
 from connectors.ports import PsaPort
 from tests.acceptance.kantata import CODE, SYSTEM, TREE, Subject
+from tests.support.moves import reading_of
 
 pytestmark = pytest.mark.anyio
 
@@ -46,13 +47,14 @@ async def carry_out(
             before = await kantata.before_image(write) if write.kind is WriteKind.UPDATE else None
             assert await kantata.find(write) is None
             landed = await kantata.send(write)
-            assert await kantata.read_back(write, landed) == write.expect
+            assert await reading_of(kantata, write, landed) == write.expect
             found = await kantata.find(write)
             assert found is not None
             assert found.id == landed.id
             values[f"{write.symbol}.id"] = landed.id
             done.append((write, landed, before))
 
+    await execute(kantata.plan_client(subject.context(), setup))
     await execute(kantata.plan_project(subject.context(), setup))
     values |= (await kantata.template_progress(setup, values)).values
     await execute(kantata.plan_structure(subject.context(), setup))
@@ -101,8 +103,8 @@ async def test_a_project_from_plan_to_baseline(subject: Subject) -> None:
     setup = subject.setup()
     values, done = await carry_out(subject, setup)
     assert [write.operation for write, _, _ in done] == [
-        "ensure_group", "open_project", "add_milestone", "set_rate", "set_rate", "add_placeholder",
-        "set_rate", "activate_project",
+        "ensure_group", "open_project", "set_rate", "set_rate", "add_placeholder", "set_rate",
+        "add_milestone", "activate_project",
     ]  # fmt: skip
     baseline = await subject.connector.read_baseline(setup, values)
     assert (baseline.project_code, baseline.title) == (CODE, setup.project.title)
@@ -143,8 +145,8 @@ async def test_undo_of_an_untouched_project_leaves_nothing(subject: Subject) -> 
     _, done = await carry_out(subject, subject.setup())
     results = await undo_all(subject, done)
     assert results == [
-        UndoResult.RESTORED, UndoResult.RESTORED, UndoResult.DELETED, UndoResult.RESTORED,
-        UndoResult.RESTORED, UndoResult.DELETED, UndoResult.DELETED, UndoResult.DELETED,
+        UndoResult.RESTORED, UndoResult.DELETED, UndoResult.RESTORED, UndoResult.DELETED,
+        UndoResult.RESTORED, UndoResult.RESTORED, UndoResult.DELETED, UndoResult.DELETED,
     ]  # fmt: skip
     assert subject.records("workspaces") == subject.records("workspace_groups") == []
     assert set(await undo_all(subject, done)) == {UndoResult.NOTHING_THERE}
@@ -172,7 +174,7 @@ async def test_undo_of_a_project_with_time_archives_and_marks_it(subject: Subjec
     assert found is not None
     assert found.id == project
     # Its group holds it and stays.
-    group = resolve_write(subject.connector.plan_project(subject.context(), setup)[0], values)
+    group = resolve_write(subject.connector.plan_client(subject.context(), setup)[0], values)
     released = await subject.connector.undo(group, Landed(id=values["group:001XX.id"]), None)
     assert released.result is UndoResult.RELEASED
 
@@ -240,7 +242,7 @@ async def test_reading_back_what_is_gone_is_a_conflict(subject: Subject) -> None
     project = subject.project_id(values, setup)
     subject.vendor("DELETE", f"workspaces/{project}")
     with pytest.raises(Conflict) as conflict:
-        await subject.connector.read_back(write, Landed(id=project))
+        await reading_of(subject.connector, write, Landed(id=project))
     assert conflict.value.failure.cause is Cause.RECORD_VANISHED
     with pytest.raises(Conflict):
         await subject.connector.read_baseline(setup, values)
@@ -251,7 +253,7 @@ async def test_a_difference_shows_up_when_read_back(subject: Subject) -> None:
     values, write = await subject.project(setup)
     project = subject.project_id(values, setup)
     subject.vendor("PUT", f"workspaces/{project}", {"workspace": {"title": "Other", "price": 7}})
-    shown = await subject.connector.read_back(write, Landed(id=project))
+    shown = await reading_of(subject.connector, write, Landed(id=project))
     assert set(shown) == set(write.expect)
     assert {name for name in shown if shown[name] != write.expect[name]} == {"title", "price"}
 
@@ -260,7 +262,7 @@ async def test_money_that_may_not_be_seen_names_the_permission(subject: Subject)
     setup = subject.setup()
     values, write = await subject.project(setup)
     subject.configure(financial_access=False)
-    shown = await subject.connector.read_back(write, Landed(id=subject.project_id(values, setup)))
+    shown = await reading_of(subject.connector, write, Landed(id=subject.project_id(values, setup)))
     assert shown["price"] is None
     with pytest.raises(Refused, match="no budget or currency"):
         await subject.connector.read_baseline(setup, values)
@@ -304,7 +306,8 @@ async def test_an_amended_input_changes_what_differs_and_nothing_else(subject: S
         milestones=(setup.project.milestones[0].model_copy(update={"title": "Final", "amount": money}),),
     ).model_copy(update={"client_name": "New Name"})
     values[f"{setup.code_symbol}.code"] = "PRJ-00043"
-    planned = subject.connector.plan_project(subject.context(), amended)
+    planned = subject.connector.plan_client(subject.context(), amended)
+    planned += subject.connector.plan_project(subject.context(), amended)
     planned += subject.connector.plan_structure(subject.context(), amended)
     before = len(subject.writes())
     for one in planned:
@@ -312,7 +315,7 @@ async def test_an_amended_input_changes_what_differs_and_nothing_else(subject: S
         landed = Landed(id=values[f"{write.symbol}.id"])
         if write.kind is WriteKind.CREATE:
             assert await subject.connector.amend(write, landed) == landed
-            assert await subject.connector.read_back(write, landed) == write.expect
+            assert await reading_of(subject.connector, write, landed) == write.expect
     sent = subject.writes()[before:]
     # The group's name, the project's fields and its code, the milestone; the position did not differ.
     assert [entry["type"] for entry in sent] == [

@@ -16,6 +16,7 @@ from canonical.writes import UndoResult, VendorWrite, resolve_write
 from connectors.ports import BulkPort, ErpPort
 from tests.acceptance.netsuite import Subject
 from tests.connectors import netsuite_samples as samples
+from tests.support.moves import reading_of
 
 pytestmark = pytest.mark.anyio
 PROJECT, CONTRACT = "project:006A1.DE01.EUR", "contract:006A1.DE01.EUR"
@@ -223,7 +224,7 @@ async def test_an_amended_contract_changes_the_order_in_place(subject: Subject) 
     assert write.key == done[-1][0].key
     again = await subject.connector.amend(write, landed)
     assert again.id == landed.id
-    assert await subject.connector.read_back(write, again) == write.expect
+    assert await reading_of(subject.connector, write, again) == write.expect
     assert len(subject.records("salesOrder")) == 1
     patches = [w for w in subject.writes() if w["method"] == "PATCH"]
     assert set(patches[-1]["body"]) == {"item"}

@@ -269,7 +269,7 @@ def test_keys_are_business_identity_and_rise_only_with_the_generation() -> None:
 def test_activation_approves_the_order_then_opens_the_project() -> None:
     approve, open_ = planner().activation(samples.context("activate"), samples.contract())
     assert approve.body == {"orderStatus": {"id": "B"}}
-    assert (approve.restore, approve.forward_only) == (("orderStatus",), False)
+    assert (approve.restore, approve.forward_only) == (("orderStatus",), True)
     assert open_.body == {"entityStatus": {"id": "2"}}
     assert open_.forward_only is True
     for write in (approve, open_):

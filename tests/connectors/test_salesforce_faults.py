@@ -28,6 +28,7 @@ from canonical.writes import UndoResult, VendorWrite
 from connectors.kit.secrets import Secret
 from connectors.salesforce.settings import JwtBearer
 from tests.acceptance.salesforce import DATA, SECRET, Subject
+from tests.support.moves import reading_of
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +67,7 @@ async def test_unicode_comes_back_as_it_went(subject: Subject) -> None:
     name = "Ünï \U0001f680 株 ' \" \\ & <b> ًعربي"
     write = subject.create(name)
     landed = await subject.connector.send(write)
-    assert (await subject.connector.read_back(write, landed))["Name"] == name
+    assert (await reading_of(subject.connector, write, landed))["Name"] == name
 
 
 @pytest.mark.parametrize("kind", ["drop_after", "reset_mid_body", "error_after", "slow_commit"])
@@ -87,7 +88,7 @@ async def test_a_lost_answer_is_unknown_and_then_found(subject: Subject, kind: s
         subject.control.get("/_sim/health")
         await _moment()
     assert found is not None
-    assert await subject.connector.read_back(write, found) == write.expect
+    assert await reading_of(subject.connector, write, found) == write.expect
     if operation == "create":
         assert made(subject, write) == 1
 

@@ -19,6 +19,7 @@ from canonical.writes import Landed, UndoResult, VendorWrite
 from connectors.ports import CrmPort
 from connectors.salesforce.settings import Mapping
 from tests.acceptance.salesforce import DATA, SYSTEM, Subject
+from tests.support.moves import reading_of
 
 pytestmark = pytest.mark.anyio
 
@@ -293,7 +294,7 @@ async def test_write_back_is_proven_and_found(subject: Subject) -> None:
     assert before == dict.fromkeys(write.restore)
     landed = await subject.connector.send(write)
     assert landed.id == subject.deal
-    assert await subject.connector.read_back(write, landed) == write.expect
+    assert await reading_of(subject.connector, write, landed) == write.expect
     found = await subject.connector.find(write)
     assert found is not None
     assert found.version is not None
@@ -362,7 +363,7 @@ async def test_an_amended_input_changes_the_record_that_landed(subject: Subject)
     landed = await subject.connector.send(subject.create("First name"))
     amended = subject.create("Second name")
     assert (await subject.connector.amend(amended, landed)).id == landed.id
-    assert await subject.connector.read_back(amended, landed) == amended.expect
+    assert await reading_of(subject.connector, amended, landed) == amended.expect
     await subject.connector.client.delete("Account", landed.id, what="test")
     with pytest.raises(Refused) as caught:
         await subject.connector.amend(amended, landed)
@@ -372,7 +373,7 @@ async def test_an_amended_input_changes_the_record_that_landed(subject: Subject)
 async def test_a_created_record_is_deleted_while_untouched(subject: Subject) -> None:
     write = subject.create()
     landed = await subject.connector.send(write)
-    assert await subject.connector.read_back(write, landed) == write.expect
+    assert await reading_of(subject.connector, write, landed) == write.expect
     assert (await subject.connector.undo(write, landed, None)).result is UndoResult.DELETED
     assert (await subject.connector.undo(write, landed, None)).result is UndoResult.NOTHING_THERE
     assert await subject.connector.find(write) is None
@@ -410,7 +411,7 @@ async def test_figures_land_to_the_last_decimal(subject: Subject) -> None:
     write = VendorWrite.model_validate_json(planned.model_dump_json())
     before = await subject.connector.before_image(write)
     landed = await subject.connector.send(write)
-    assert await subject.connector.read_back(write, landed) == write.expect
+    assert await reading_of(subject.connector, write, landed) == write.expect
     assert await subject.connector.find(write) is not None
     assert Decimal(str(subject.record("Opportunity", id_)["Invoiced__c"])) == Decimal("12.345")
     assert (await subject.connector.undo(write, landed, before)).result is UndoResult.RESTORED
@@ -422,4 +423,4 @@ async def test_figures_in_the_wrong_currency_do_not_read_back(subject: Subject) 
     usd = {"paid": Money(amount=Decimal("1.00"), currency="USD")}
     (write,) = subject.connector.plan_invoice_feedback(subject.context(), ref, usd)
     landed = await subject.connector.send(write)
-    assert (await subject.connector.read_back(write, landed))["CurrencyIsoCode"] == "EUR"
+    assert (await reading_of(subject.connector, write, landed))["CurrencyIsoCode"] == "EUR"

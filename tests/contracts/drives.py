@@ -16,6 +16,7 @@ from connectors.salesforce.calls import SubRequest
 from tests.acceptance import kantata, netsuite, salesforce
 from tests.acceptance.subject import Site
 from tests.connectors import netsuite_samples as samples
+from tests.support.moves import reading_of
 
 
 async def drive_salesforce(site: Site) -> None:
@@ -30,7 +31,7 @@ async def drive_salesforce(site: Site) -> None:
         assert await crm.find(write) is None
         before = await crm.before_image(write) if write.restore else None
         landed = await crm.send(write)
-        assert await crm.read_back(write, landed) == write.expect
+        assert await reading_of(crm, write, landed) == write.expect
         await crm.undo(write, landed, before)
     part = SubRequest("GET", f"/sobjects/Account/{subject.account}", "one")
     await crm.client.composite([part], what="Composite")
@@ -90,7 +91,7 @@ async def drive_kantata(site: Site) -> None:
     async def make(write: VendorWrite) -> None:
         assert await psa.find(write) is None
         landed = await psa.send(write)
-        assert await psa.read_back(write, landed) == write.expect
+        assert await reading_of(psa, write, landed) == write.expect
         values[f"{write.symbol}.id"] = landed.id
 
     plan = [*psa.plan_structure(subject.context(), setup), *psa.plan_activation(after, setup)]

@@ -185,6 +185,7 @@ def _extended(erp: ErpPort, setup: ClientSetup) -> list[VendorWrite]:
 def _psa(psa: PsaPort, shaped: Shape) -> list[VendorWrite]:
     found: list[VendorWrite] = []
     for one in shaped.deliveries:
+        found += psa.plan_client(_context("clients"), one)
         found += psa.plan_project(_context("delivery"), one)
         found += psa.plan_structure(_context("structure"), one)
         found += psa.plan_activation(_context("open"), one)
