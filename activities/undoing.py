@@ -77,6 +77,9 @@ class Undoing(Performing):
     async def _undo_at_vendor(self, system: Writer, row: EffectRow) -> UndoOutcome:
         if row.created_by_us is False:
             return UndoOutcome(result=UndoResult.RELEASED, ref=row.record)
+        if row.write.kind is WriteKind.UPDATE and not row.write.restore:
+            # Nothing is put back: what was changed goes with its record, or does no harm.
+            return UndoOutcome(result=UndoResult.RELEASED, ref=row.record)
         if row.landed is None and not row.maybe_landed:
             return UndoOutcome(result=UndoResult.NOTHING_THERE)
         if row.landed is None:

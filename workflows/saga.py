@@ -280,9 +280,7 @@ class Saga(Unwinding):
         if isinstance(result, StepOutcome):
             record.records = result.records
             record.note = result.note or record.note
-            # A shared record that several steps ask for is written once, and so it is planned once.
-            planned = {write["key"] for write in self.state.writes}
-            self.state.writes.extend(write for write in result.writes if write["key"] not in planned)
+            record.writes = result.writes
         if record.kind is StepKind.PIVOT and not self.start.plan:
             self.state.pivot_passed = True
         self._results[record.id] = result

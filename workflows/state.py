@@ -38,6 +38,8 @@ class StepRecord(BaseModel):
     note: str | None = None
     amended: dict[str, Any] | None = None
     """A repair's merge patch on the step's input."""
+    writes: tuple[dict[str, Any], ...] = ()
+    """In plan mode: what it would write."""
     current_mapping: bool = False
     """A repair moved this step to the current field mapping."""
     case_open: bool = False
@@ -89,7 +91,6 @@ class SagaState(BaseModel):
     started_at: datetime | None = None
     parked_since: datetime | None = None
     human_seconds: int = 0
-    writes: list[dict[str, Any]] = []
     mapping: dict[str, str] = {}
     commands_seen: list[str] = []
     """Ids of the last operator commands, so that one sent twice acts once."""
@@ -141,7 +142,8 @@ class SagaState(BaseModel):
             parked_since=self.parked_since,
             pivot_passed=self.pivot_passed,
             human_seconds=self.human_seconds,
-            writes=tuple(self.writes),
+            # A shared record that several steps ask for is written once, and so it is planned once.
+            writes=tuple({write["key"]: write for step in self.steps for write in step.writes}.values()),
             gaps=tuple(self.gaps),
             mapping=self.mapping,
             trace_id=self.trace_id,

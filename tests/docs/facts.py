@@ -37,7 +37,7 @@ from wiring.systems import build
 from workflows.kernel.core import activity_name
 
 PARTS = ("reading", "building", "closing")
-CALLS = ("step", "delivery_step", "read_back")
+CALLS = ("step", "delivery_step", "read_back", "clients_in", "look_in")
 """Calls of the business process that perform one activity."""
 
 
@@ -87,7 +87,7 @@ def _kind(module: ModuleType, call: ast.Call) -> StepKind:
             assert isinstance(found, StepKind)
             return found
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return StepKind.READ if name == "read_back" else StepKind.COMPENSATABLE
+    return StepKind.READ if name in ("read_back", "look_in") else StepKind.COMPENSATABLE
 
 
 # --- the writes of a deal that has everything --------------------------------------------------------------

@@ -11,10 +11,13 @@ from activities.contracts import (
     CompareBaseline,
     EngagementPlan,
     EnsureClients,
+    EnsurePsaClients,
     ErpFindings,
     GatherErp,
     GatherHr,
     GatherPsa,
+    LookAhead,
+    LookedAhead,
     OpenDelivery,
     ReadBaseline,
     ReadDeal,
@@ -149,6 +152,21 @@ class FirmStubs:
     async def ensure_clients(self, command: EnsureClients) -> StepOutcome:
         await office(command.saga).take(f"do {command.step}", command)
         return StepOutcome(values={"client:001N.id": "12"})
+
+    @activity.defn(name="psa.ensure_clients")
+    async def ensure_psa_clients(self, command: EnsurePsaClients) -> StepOutcome:
+        await office(command.saga).take(f"do {command.step}", command)
+        return StepOutcome()
+
+    @activity.defn(name="erp.look_ahead")
+    async def look_ahead_erp(self, command: LookAhead) -> LookedAhead:
+        await office(command.saga).take("look ahead erp", command)
+        return LookedAhead(absent=("nothing of the contract",))
+
+    @activity.defn(name="psa.look_ahead")
+    async def look_ahead_psa(self, command: LookAhead) -> LookedAhead:
+        await office(command.saga).take("look ahead psa", command)
+        return LookedAhead(absent=("nothing of the project",))
 
     @activity.defn(name="erp.set_up_contract_and_project")
     async def set_up(self, command: SetUpContract) -> StepOutcome:

@@ -43,16 +43,17 @@ async def test_the_business_process_in_its_order(kernel: Kernel) -> None:
     view = await run.result()
     assert office.calls[:2] == ["read deal", "route"]
     assert sorted(office.calls[2:5]) == ["gather erp", "gather hr", "gather psa"]
-    assert office.calls[5:10] == [
-        "shape",
-        "do clients.netsuite-emea",
+    assert office.calls[5] == "shape"
+    beside = ["do clients.kantata-main", "do clients.netsuite-emea", "look ahead erp", "look ahead psa"]
+    assert sorted(office.calls[6:10]) == beside
+    assert office.calls[10:13] == [
         f"do contract.{CONTRACT}",
         f"do delivery.{PROJECT}",
         f"do structure.{PROJECT}",
     ]
-    assert sorted(office.calls[10:13]) == ["read back erp", "read back psa", "read deal"]
-    assert office.calls[13:16] == ["compare", f"do activate.{CONTRACT}", f"do open.{PROJECT}"]
-    assert sorted(office.calls[16:]) == ["notify", "write back"]
+    assert sorted(office.calls[13:16]) == ["read back erp", "read back psa", "read deal"]
+    assert office.calls[16:19] == ["compare", f"do activate.{CONTRACT}", f"do open.{PROJECT}"]
+    assert sorted(office.calls[19:]) == ["notify", "write back"]
     assert view.status is SagaStatus.COMPLETE
     assert view.codes == {CONTRACT: "P-NL01"}
     assert len(await run.events(UPSERT)) == 1
@@ -63,6 +64,8 @@ async def test_the_code_reaches_every_later_step(kernel: Kernel) -> None:
     await (await start(kernel, office)).result()
     opened = office.inputs[f"do delivery.{PROJECT}"][0]
     assert opened.values["project:006N.NL01.EUR.code"] == "P-NL01"
+    assert opened.absent == ("nothing of the project",)
+    assert office.inputs[f"do contract.{CONTRACT}"][0].absent == ("nothing of the contract",)
     notice = office.inputs["notify"][0].notice
     assert notice.subject == "[PMO] Project P-NL01 created for Northwind Trading B.V."
     told = office.inputs["write back"][0]
@@ -144,6 +147,7 @@ async def test_cancel_before_activation_undoes_last_first(kernel: Kernel) -> Non
         f"undo delivery.{PROJECT}",
         f"undo contract.{CONTRACT}",
         "undo clients.netsuite-emea",
+        "undo clients.kantata-main",
     ]
 
 
@@ -157,7 +161,7 @@ async def test_a_deal_lost_meanwhile_is_undone(kernel: Kernel) -> None:
     cause = await run.failure()
     assert isinstance(cause, ApplicationError)
     assert cause.type == "DEAL_LOST_MEANWHILE"
-    assert len([call for call in office.calls if call.startswith("undo")]) == 4
+    assert len([call for call in office.calls if call.startswith("undo")]) == 5
 
 
 async def test_a_changed_deal_is_validated_and_built_again_before_activation(kernel: Kernel) -> None:

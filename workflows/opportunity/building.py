@@ -124,37 +124,38 @@ class Building:
         """Look for what comes after the clients, so that its own steps need not."""
         if self.start.plan:
             return
-
-        async def in_one(system: str, method: Any, command: LookAhead) -> None:
-            found: LookedAhead = await self.saga.step(
-                f"look-ahead.{system}",
-                f"Look in {system} for what may be there already",
-                method,
-                command,
-                kind=StepKind.READ,
-                queue=system_queue(system),
-                system=system,
-            )
-            self.absent[system] = found.absent
-
         ref = self.saga.ref
-        erps = (
-            in_one(
-                system,
-                ErpActivities.look_ahead,
-                LookAhead(saga=ref, system=system, contracts=tuple(contracts)),
-            )
-            for system, contracts in by_erp(plan).items()
+        await self.saga.together(
+            *(
+                self.look_in(
+                    system,
+                    ErpActivities.look_ahead,
+                    LookAhead(saga=ref, system=system, contracts=tuple(contracts)),
+                )
+                for system, contracts in by_erp(plan).items()
+            ),
+            *(
+                self.look_in(
+                    system,
+                    PsaActivities.look_ahead,
+                    LookAhead(saga=ref, system=system, deliveries=tuple(deliveries)),
+                )
+                for system, deliveries in by_psa(plan).items()
+            ),
         )
-        psas = (
-            in_one(
-                system,
-                PsaActivities.look_ahead,
-                LookAhead(saga=ref, system=system, deliveries=tuple(deliveries)),
-            )
-            for system, deliveries in by_psa(plan).items()
+
+    async def look_in(self, system: str, method: Any, command: LookAhead) -> None:
+        """What is there already in one system."""
+        found: LookedAhead = await self.saga.step(
+            f"look-ahead.{system}",
+            f"Look in {system} for what may be there already",
+            method,
+            command,
+            kind=StepKind.READ,
+            queue=system_queue(system),
+            system=system,
         )
-        await self.saga.together(*erps, *psas)
+        self.absent[system] = found.absent
 
     async def set_up_contract(
         self,
