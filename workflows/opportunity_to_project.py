@@ -52,8 +52,9 @@ class OpportunityToProject:
             plan = changed
             await self.reading.gates(plan)
             await self.building.build(plan)
-        await self.closing.activate(plan)
-        await self.closing.tell_sales_and_pmo(plan)
+        await self.closing.activate_contracts(plan)
+        await self.closing.open_for_work(plan)
+        await self.closing.notify(plan)
 
     @workflow.update(
         name="resolve_step",

@@ -143,8 +143,8 @@ class Closing:
         await self.saga.retract(*(step for step in before if step not in after))
         self.saga.forget(*after)
 
-    async def activate(self, plan: EngagementPlan) -> None:
-        """Approve the contracts and open their projects: the pivot. Then open delivery."""
+    async def activate_contracts(self, plan: EngagementPlan) -> None:
+        """Approve the contracts and open their projects in the ERP: the pivot (rule 15)."""
 
         async def approve(setup: ContractSetup) -> None:
             contract = setup.contract
@@ -168,18 +168,18 @@ class Closing:
             self.saga.keep(outcome)
 
         await self.saga.together(*(approve(setup) for setup in plan.contracts))
+
+    async def open_for_work(self, plan: EngagementPlan) -> None:
+        """Open the delivery projects, and tell sales: codes are final once the contracts are active."""
         await self.saga.together(
+            self.write_back(plan),
             *(
                 self.building.delivery_step(
                     "open", "Open for work:", PsaActivities.activate_project, delivery, kind=FORWARD
                 )
                 for delivery in plan.deliveries
-            )
+            ),
         )
-
-    async def tell_sales_and_pmo(self, plan: EngagementPlan) -> None:
-        """Codes, status and links to the deal; a message to the PMO."""
-        await self.saga.together(self.write_back(plan), self.notify(plan))
 
     async def write_back(self, plan: EngagementPlan) -> None:
         """Tell the deal its codes."""
