@@ -196,6 +196,10 @@ class Performing(Sending):
         """
         proofs, run.proofs = run.proofs, []
         for result in await asyncio.gather(*proofs, return_exceptions=True):
+            if isinstance(result, SystemFailure):
+                # More may have been made since the reading failed.
+                survivors = {"survivors": tuple(run.done.records)}
+                result.failure = result.failure.model_copy(update=survivors)
             if isinstance(result, BaseException):
                 raise result
 

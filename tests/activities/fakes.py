@@ -225,6 +225,7 @@ class Bench:
         values: Mapping[str, str] | None = None,
         call_seconds: float = LEASE - 1,
         attempt: str | None = None,
+        absent: Sequence[str] = (),
     ) -> Performed:
         """One activity attempt."""
         self.attempts += 1
@@ -235,6 +236,7 @@ class Bench:
             saga=ref(saga, call_seconds=call_seconds),
             attempt_id=attempt or f"attempt-{self.attempts}",
             values=values or {},
+            absent=absent,
         )
 
     async def undo(self, step: str = "contract", saga: str = SAGA) -> tuple[str, ...]:

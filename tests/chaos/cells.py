@@ -122,7 +122,8 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
     calls = step.writes or step.calls
     call: Call | None = pick(calls, turn) if calls else None
     undo = recording.undo.get(step.id)
-    hold = None if calls else recording.before(_alone_before(recording, step))
+    # A gate waits for a person and not for a worker: there is none to stop.
+    hold = None if calls or step.kind == "gate" else recording.before(_alone_before(recording, step))
     match fault:
         case Fault.CANCEL_BEFORE:
             call = recording.before(step)
