@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.failures import Defect
@@ -183,20 +182,6 @@ class Claims(SharedRecords):
         if write.shared is not None:
             next_generation = 1 + len(await self._undone_generations(session, write.shared))
         return Claim(state=ClaimState.CLOSED, key=write.key, next_generation=next_generation)
-
-    @unbroken
-    async def still_mine(self, key: str, attempt_id: str) -> bool:
-        """Whether this attempt could send now; it changes nothing. A sender asks ``extend`` instead.
-
-        False when the deadline passed, another attempt took over, or the step is being undone.
-        """
-        async with self.reading() as session:
-            row = (await session.exec(select(Effect).where(col(Effect.key) == key))).first()
-            if row is None or row.attempt_id != attempt_id or row.state != EffectState.INTENDED:
-                return False
-            if row.released or self.now() >= row.deadline:
-                return False
-            return not await has_tombstone(session, row.attempt_step_key)
 
     @unbroken
     async def extend(self, key: str, attempt_id: str, deadline: datetime) -> bool:

@@ -95,3 +95,10 @@ async def land(
     """Claim and record as created."""
     await claim(ledger, write, attempt, saga=saga)
     await ledger.done(write.key, attempt, Landed(id=record), created=True)
+
+
+async def may_send(ledger: Ledger, key: str, attempt: str) -> bool:
+    """Whether an attempt at a write could send now; its lease stays as it is."""
+    row = await ledger.effect(key)
+    assert row is not None
+    return await ledger.extend(key, attempt, row.deadline)

@@ -11,7 +11,7 @@ from canonical.failures import Defect, Failure, FailureKind, Transient
 from canonical.writes import Landed, WriteKind
 from ledger.rows import ClaimState, EffectState, LinkHint
 from ledger.store import Ledger
-from tests.ledger.subject import ANNA, DELETED, SAGA, Clock, claim, land, project
+from tests.ledger.subject import ANNA, DELETED, SAGA, Clock, claim, land, may_send, project
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def test_first_claim_may_send(ledger: Ledger) -> None:
     assert row.state is EffectState.INTENDED
     assert row.write == WRITE
     assert row.in_flight_until == ledger.now() + timedelta(seconds=60)
-    assert await ledger.still_mine(WRITE.key, "a1")
+    assert await may_send(ledger, WRITE.key, "a1")
 
 
 async def test_second_attempt_waits_for_the_deadline_then_looks(ledger: Ledger, clock: Clock) -> None:
@@ -36,13 +36,13 @@ async def test_second_attempt_waits_for_the_deadline_then_looks(ledger: Ledger, 
     busy = await claim(ledger, WRITE, "a2")
     assert busy.state is ClaimState.BUSY
     assert busy.until == ledger.now() + timedelta(seconds=1)
-    assert await ledger.still_mine(WRITE.key, "a1")
+    assert await may_send(ledger, WRITE.key, "a1")
     clock.turn(1)
-    assert not await ledger.still_mine(WRITE.key, "a1")
+    assert not await may_send(ledger, WRITE.key, "a1")
     taken = await claim(ledger, WRITE, "a2")
     assert (taken.state, taken.attempts) == (ClaimState.LOOK, 2)
-    assert await ledger.still_mine(WRITE.key, "a2")
-    assert not await ledger.still_mine(WRITE.key, "a1")
+    assert await may_send(ledger, WRITE.key, "a2")
+    assert not await may_send(ledger, WRITE.key, "a1")
 
 
 async def test_not_sent_leaves_nothing_to_look_for(ledger: Ledger) -> None:
@@ -52,7 +52,7 @@ async def test_not_sent_leaves_nothing_to_look_for(ledger: Ledger) -> None:
     assert row is not None
     assert not row.maybe_landed
     assert row.in_flight_until is None
-    assert not await ledger.still_mine(WRITE.key, "a1")
+    assert not await may_send(ledger, WRITE.key, "a1")
     again = await claim(ledger, WRITE, "a2")
     assert (again.state, again.attempts, again.failure) == (ClaimState.FIRST, 2, TROUBLE)
 
@@ -79,13 +79,13 @@ async def test_release_by_an_overtaken_attempt_changes_nothing(ledger: Ledger, c
     clock.turn(61)
     await claim(ledger, WRITE, "a2")
     assert not await ledger.release(WRITE.key, "a1", outcome="not_sent")
-    assert await ledger.still_mine(WRITE.key, "a2")
+    assert await may_send(ledger, WRITE.key, "a2")
 
 
 async def test_repeating_a_claim_whose_answer_got_lost_looks(ledger: Ledger) -> None:
     await claim(ledger, WRITE)
     assert (await claim(ledger, WRITE)).state is ClaimState.LOOK
-    assert await ledger.still_mine(WRITE.key, "a1")
+    assert await may_send(ledger, WRITE.key, "a1")
 
 
 async def test_done_answers_without_a_call(ledger: Ledger) -> None:
@@ -93,7 +93,7 @@ async def test_done_answers_without_a_call(ledger: Ledger) -> None:
     landed = Landed(id="77", values={"code": "P-77"}, version="3", url="https://erp/77")
     recorded = await ledger.done(WRITE.key, "a1", landed, created=True)
     assert not recorded.closed
-    assert not await ledger.still_mine(WRITE.key, "a1")
+    assert not await may_send(ledger, WRITE.key, "a1")
     answer = await claim(ledger, WRITE, "a2")
     assert (answer.state, answer.landed, answer.created_by_us) == (ClaimState.DONE, landed, True)
     assert answer.body_hash_matches
@@ -148,7 +148,7 @@ async def test_an_overtaken_attempt_still_records_what_landed(ledger: Ledger, cl
     clock.turn(61)
     await claim(ledger, WRITE, "a2")
     await ledger.done(WRITE.key, "a1", Landed(id="77"), created=True)
-    assert not await ledger.still_mine(WRITE.key, "a2")
+    assert not await may_send(ledger, WRITE.key, "a2")
     row = await ledger.effect(WRITE.key)
     assert row is not None
     assert row.in_flight_until is not None, "the overtaking attempt may be sending all the same"

@@ -10,7 +10,7 @@ from canonical.saga import SYSTEM_ACTOR
 from canonical.writes import Landed
 from ledger.rows import ClaimState, EffectState
 from ledger.store import Ledger
-from tests.ledger.subject import ANNA, DELETED, NOTHING, SAGA, Clock, claim, land, project
+from tests.ledger.subject import ANNA, DELETED, NOTHING, SAGA, Clock, claim, land, may_send, project
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ async def test_a_tombstone_forbids_a_send_that_was_claimed(ledger: Ledger, clock
     (row,) = await ledger.tombstone(WRITE.step_key, saga_id=SAGA, actor=ANNA)
     assert row.in_flight_until == row.deadline
     assert row.maybe_landed
-    assert not await ledger.still_mine(WRITE.key, "a1")
+    assert not await may_send(ledger, WRITE.key, "a1")
     assert (await claim(ledger, WRITE, "a2")).state is ClaimState.CLOSED
     clock.turn(61)
     assert (await claim(ledger, WRITE, "a3")).state is ClaimState.CLOSED
