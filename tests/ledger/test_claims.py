@@ -180,7 +180,7 @@ async def test_before_image_of_a_possibly_sent_update_is_kept(ledger: Ledger, cl
 async def test_done_without_intent_is_our_mistake(ledger: Ledger) -> None:
     with pytest.raises(Defect):
         await ledger.done("ns-emea|x|y|g1|1", "a1", Landed(id="1"), created=True)
-    assert not await ledger.still_mine("ns-emea|x|y|g1|1", "a1")
+    assert await ledger.effect("ns-emea|x|y|g1|1") is None
 
 
 async def test_restored_ledger_always_looks(ledger: Ledger) -> None:

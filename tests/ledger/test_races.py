@@ -12,7 +12,19 @@ from canonical.writes import Landed
 from ledger.personal import AesGcmSealer
 from ledger.rows import AuditEntry, Claim, ClaimState, EffectState
 from ledger.store import Ledger
-from tests.ledger.subject import ANNA, CLIENT, DELETED, OTHER, SAGA, Clock, claim, client, land, project
+from tests.ledger.subject import (
+    ANNA,
+    CLIENT,
+    DELETED,
+    OTHER,
+    SAGA,
+    Clock,
+    claim,
+    client,
+    land,
+    may_send,
+    project,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -122,7 +134,7 @@ async def test_a_claim_and_a_tombstone_never_miss_each_other(pair: tuple[Ledger,
         else:
             assert answer.state is ClaimState.CLOSED
             assert rows == []
-        assert not await pair[0].still_mine(write.key, "a1")
+        assert not await may_send(pair[0], write.key, "a1")
     await pair[1].close()
 
 
