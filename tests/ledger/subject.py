@@ -100,5 +100,4 @@ async def land(
 async def may_send(ledger: Ledger, key: str, attempt: str) -> bool:
     """Whether an attempt at a write could send now; its lease stays as it is."""
     row = await ledger.effect(key)
-    assert row is not None
-    return await ledger.extend(key, attempt, row.deadline)
+    return row is not None and await ledger.extend(key, attempt, row.deadline)
