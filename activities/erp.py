@@ -25,7 +25,7 @@ from activities.effects import Performed
 from activities.failures import guarded
 from activities.writing import Writing, outcome_of, planned
 from canonical.causes import Cause
-from canonical.failures import Refused, Transient
+from canonical.failures import Refused, SystemFailure, Transient
 from canonical.names import shared_key, step_key
 from canonical.operations import ClientSetup, ErpClient, WriteContext, client_symbol
 from canonical.parties import Client
@@ -131,9 +131,20 @@ class ErpActivitiesOver(Writing, ErpActivities):
         total: Performed,
         absent: Sequence[str] = (),
     ) -> Performed:
-        done = await self.send(erp, plan, command.saga, total.values, absent)
+        try:
+            done = await self.send(erp, plan, command.saga, total.values, absent)
+        except SystemFailure as error:
+            # Whoever repairs it must know of the step's earlier clients too.
+            error.failure = error.failure.model_copy(
+                update={
+                    "maybe_landed": error.failure.maybe_landed or any(total.made.values()),
+                    "survivors": tuple(dict.fromkeys((*total.records, *error.failure.survivors))),
+                }
+            )
+            raise
         total.values.update(done.values)
         total.records += done.records
+        total.made |= done.made
         return done
 
     async def _held(

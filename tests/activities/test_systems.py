@@ -131,7 +131,10 @@ class Firm:
         one = ClientPlacement(
             client=NORTHWIND, system=ERP, entities=entities or ("NL01",), currencies=("EUR",), **placement
         )
-        command = EnsureClients(saga=ref(saga, plan=plan), step="clients", system=ERP, placements=(one,))
+        return await self.place(one, saga=saga, plan=plan)
+
+    async def place(self, *placements: ClientPlacement, saga: str = SAGA, plan: bool = False) -> StepOutcome:
+        command = EnsureClients(saga=ref(saga, plan=plan), step="clients", system=ERP, placements=placements)
         self.bench.attempts += 1
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, activity_id=str(self.bench.attempts))
@@ -167,6 +170,25 @@ def failure(error: pytest.ExceptionInfo[ApplicationError]) -> Failure:
 
 
 # --- clients --------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_client_names_the_parents_that_were_made_before_it(firm: Firm) -> None:
+    child = NORTHWIND.model_copy(update={"key": "001Y", "name": "Northwind Logistics"})
+    placements = [
+        ClientPlacement(client=client, system=ERP, entities=("NL01",), currencies=("EUR",))
+        for client in (NORTHWIND, child)
+    ]
+    firm.erp.faults["send"] += [_goes_on, Refused("no")]
+    with pytest.raises(ApplicationError) as refused:
+        await firm.place(*placements)
+    told = failure(refused)
+    assert told.maybe_landed
+    assert {record.id for record in told.survivors} == {one.id for one in firm.erp.live}
+    assert len(told.survivors) == 1
+
+
+async def _goes_on(write: VendorWrite) -> None:
+    return None
 
 
 async def test_a_new_client_is_made_once_under_all_its_entities(firm: Firm) -> None:
