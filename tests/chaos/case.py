@@ -139,6 +139,11 @@ class _Case:
                 await self.handle.cancel()
                 if self.cell.end is End.UNDONE:
                     await self._until_not_parked()
+            case Fault.RENEWED if call is not None:
+                await self._arm(call, "business", message="chaos says no")
+                await self._start()
+                await self._until_parked()
+                await self.firm.renew(self.handle)
             case Fault.KILL_BEFORE | Fault.KILL_LATE | Fault.KILL_AFTER | Fault.KILL_ALL if call is not None:
                 await self._kill(call)
             case Fault.CANCEL_BEFORE | Fault.CANCEL_AFTER | Fault.CANCEL_DURING:
@@ -224,7 +229,11 @@ class _Case:
         fault, call = self.cell.fault, self.cell.call
         assert call is not None
         last = self.recording.last_before_pivot
-        await self._arm(last, "delay_after", delay_ms=HOLD)
+        decided = fault is Fault.CANCEL_DECIDED
+        if decided:
+            await self._arm(last, "business", message="chaos says no")
+        else:
+            await self._arm(last, "delay_after", delay_ms=HOLD)
         match fault:
             case Fault.UNDO_ERROR:
                 await self._arm(call, "error_before", status=503)
@@ -232,15 +241,19 @@ class _Case:
                 await self._arm(call, "drop_after")
             case Fault.UNDO_REFUSED | Fault.KEPT:
                 await self._arm(call, "business", message="chaos says no")
-            case Fault.CANCEL_UNDOING:
+            case Fault.CANCEL_UNDOING | Fault.CANCEL_DECIDED:
                 await self._arm(call, "delay", delay_ms=HOLD)
             case Fault.UNDO_KILL:
                 await self._arm(call, "delay", delay_ms=LATE)
         await self._start()
-        await self._until_in_flight(last)
-        await self.handle.cancel()
-        await self._still_in_flight(last)
-        if fault is Fault.CANCEL_UNDOING:
+        if decided:
+            await self._until_parked()
+            await self.firm.repair_parked(self.handle, "undo_all")
+        else:
+            await self._until_in_flight(last)
+            await self.handle.cancel()
+            await self._still_in_flight(last)
+        if fault in (Fault.CANCEL_UNDOING, Fault.CANCEL_DECIDED):
             await self._until_in_flight(call)
             await self.handle.cancel()
             await self._still_in_flight(call)

@@ -69,7 +69,7 @@ class Zygote:
         )
         self._lock = asyncio.Lock()
 
-    async def fork(self, command: dict[str, str]) -> int:
+    async def fork(self, command: dict[str, Any]) -> int:
         """A new worker process; its id."""
         async with self._lock:
             assert self.process.stdin is not None
@@ -96,6 +96,8 @@ class ChaosFirm:
     retry: str = QUICK
     slots: dict[str, int] = field(default_factory=dict)
     """Worker slots by system, to override: one makes a recording unambiguous."""
+    patches: tuple[str, ...] = ()
+    """``module:function`` to call in every worker process before it serves (``tests.chaos.zygote``)."""
     stack: Stack = field(init=False)
     settings: Settings = field(init=False)
     client: Client = field(init=False)
@@ -146,7 +148,13 @@ class ChaosFirm:
         self._starts += 1
         ready = self.folder / f"worker-{self._starts}.ready"
         log = self.folder / f"worker-{role.split(',')[0]}.log"
-        command = {"config": str(self.stack.config), "queues": role, "ready": str(ready), "log": str(log)}
+        command = {
+            "config": str(self.stack.config),
+            "queues": role,
+            "ready": str(ready),
+            "log": str(log),
+            "patches": self.patches,
+        }
         self.pids[role] = await self.zygote.fork(command)
         give_up = time.monotonic() + READY
         while not ready.exists():
@@ -231,8 +239,16 @@ class ChaosFirm:
                 await asyncio.sleep(0.1)
         raise RuntimeError("the saga does not answer queries")
 
-    async def settle(self, handle: WorkflowHandle[Any, Any], seconds: float, *, stuck: bool = True) -> str:
-        """Wait for the saga's end or (``stuck``) for its being parked; gates are approved on the way.
+    async def settle(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        seconds: float,
+        *,
+        stuck: bool = True,
+        approve: bool = True,
+    ) -> str:
+        """Wait for the saga's end or (``stuck``) for its being parked; gates are approved on the way, or
+        with ``approve`` False waited for as well.
 
         Returns:
             The saga's status; ``hung: ...`` when nothing came.
@@ -243,6 +259,8 @@ class ChaosFirm:
             if status == "closed":
                 return str((await self.view(handle))["status"])
             if status == "gated":
+                if not approve:
+                    return status
                 await self.approve(handle)
             if stuck and status in ("parked", "undo-blocked") and await self._still(handle, status):
                 return status
@@ -280,16 +298,41 @@ class ChaosFirm:
 
     async def retry_parked(self, handle: WorkflowHandle[Any, Any]) -> None:
         """What an operator does once the cause is gone: retry every parked step."""
+        await self.repair_parked(handle, "retry")
+
+    async def repair_parked(self, handle: WorkflowHandle[Any, Any], action: str, **more: Any) -> None:
+        """Take one decision about every parked step; ``undo_all`` about the first one stands for all.
+
+        Raises:
+            WorkflowUpdateFailedError: the saga refuses it, with its one line.
+        """
         for step in (await self.view(handle))["steps"]:
             if step["state"] in ("parked", "undo-blocked"):
                 command = {
-                    "command_id": f"retry-{step['id']}-{time.monotonic_ns()}",
+                    "command_id": f"{action}-{step['id']}-{time.monotonic_ns()}",
                     "step": step["id"],
-                    "action": "retry",
+                    "action": action,
                     "actor": {"name": "olga", "roles": ["integration"]},
                     "reason": "the cause is gone",
+                    **more,
                 }
                 await handle.execute_update("resolve_step", command, result_type=dict)
+                if action == "undo_all":
+                    return
+
+    async def renew(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Let a parked saga continue as new and wait for the run that goes on.
+
+        Raises:
+            RuntimeError: it did not.
+        """
+        before = (await handle.describe()).run_id
+        await handle.execute_update("renew", result_type=dict)
+        give_up = time.monotonic() + 10
+        while (await handle.describe()).run_id == before:
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"{handle.id} did not continue as new")
+            await asyncio.sleep(POLL)
 
     async def end(self, handle: WorkflowHandle[Any, Any]) -> bool:
         """Terminate a saga that has not ended; whether it had to be."""
