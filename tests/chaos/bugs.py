@@ -21,7 +21,7 @@ from runtime.lifecycle import exit_now
 from tests.chaos import planted
 from tests.chaos.case import Result
 from tests.chaos.cells import Cell, Fault
-from tests.chaos.firm import ROLES, ChaosFirm, Zygote, firm
+from tests.chaos.firm import SYSTEMS, WORKFLOWS, ChaosFirm, Zygote, firm
 from tests.chaos.harness import TRIES, Chaos
 from tests.chaos.recording import FIRST_NUMBER, Recording
 from tests.chaos.short import short_cells
@@ -39,6 +39,8 @@ class Bug:
     fault: Fault
     step: str
     """Begins the step's id."""
+    role: str
+    """The worker process that has it."""
 
     @property
     def patch(self) -> str:
@@ -55,17 +57,28 @@ class Bug:
 
 
 BUGS = (
-    Bug("undo registered after the step", planted.undo_after_the_step, Fault.CANCEL_PARKED, "contract"),
-    Bug("key from the run id", planted.key_from_the_run, Fault.RENEWED, "contract"),
-    Bug("no look before a re-send", planted.no_look_before_a_resend, Fault.LOST, "delivery"),
+    Bug(
+        "undo registered after the step",
+        planted.undo_after_the_step,
+        Fault.CANCEL_PARKED,
+        "contract",
+        WORKFLOWS,
+    ),
+    Bug("key from the run id", planted.key_from_the_run, Fault.RENEWED, "contract", SYSTEMS),
+    Bug("no look before a re-send", planted.no_look_before_a_resend, Fault.LOST, "delivery", SYSTEMS),
     Bug(
         "shield without the drain loop",
         planted.shield_without_the_drain_loop,
         Fault.CANCEL_DURING,
         "contract",
+        WORKFLOWS,
     ),
     Bug(
-        "undo without the drain loop", planted.undo_without_the_drain_loop, Fault.CANCEL_DECIDED, "contract"
+        "undo without the drain loop",
+        planted.undo_without_the_drain_loop,
+        Fault.CANCEL_DECIDED,
+        "contract",
+        WORKFLOWS,
     ),
 )
 
@@ -76,6 +89,7 @@ class Hunt:
     def __init__(self, runner: Chaos, one: ChaosFirm) -> None:
         self.runner, self.firm = runner, one
         self.number = FIRST_NUMBER + 10
+        self.ill = ""
 
     @property
     def recording(self) -> Recording:
@@ -83,9 +97,15 @@ class Hunt:
         return self.runner.recordings[0]
 
     async def plant(self, bug: Bug | None) -> None:
-        """New worker processes, with the bug or without any."""
-        self.firm.patches = (bug.patch,) if bug else (f"{planted.__name__}:nothing",)
-        await self.firm.kill_and_restart(*ROLES)
+        """A new worker process with the bug, if any; the one before is healed."""
+        ill = bug.role if bug else ""
+        if self.ill and self.ill != ill:
+            self.firm.patches = ()
+            await self.firm.kill_and_restart(self.ill)
+        if bug:
+            self.firm.patches = (bug.patch,)
+            await self.firm.kill_and_restart(bug.role)
+        self.ill = ill
 
     async def run(self, cells: Sequence[Cell]) -> tuple[int, Result | None]:
         """(cases run, the first that failed)."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +15,7 @@ from cli.local.deals import Deal
 from tests.chaos import vendors
 from tests.chaos.cells import Cell, End, Fault
 from tests.chaos.firm import CALL, LEDGER, ROLES, SYSTEMS, ChaosFirm
+from tests.chaos.invariants import refs
 from tests.chaos.oracle import Oracle
 from tests.chaos.recording import Call, Recording, Step
 from tests.chaos.verdict import Verdict
@@ -352,10 +351,10 @@ class _Case:
         cases = self.firm.cases(self.saga_id)
         if not cases:
             self.problems.append(f"{status} without an open case")
-        named = {pair for case in cases for pair in _refs(case)}
+        named = {pair for case in cases for pair in refs(case)}
         if status == "parked":
             # The case is about one step; the saga that it links names the records of the others.
-            named |= set(_refs(await self.firm.view(self.handle)))
+            named |= set(refs(await self.firm.view(self.handle)))
         for vendor, types in vendors.live(seen).items():
             made = await self._created(vendor)
             for kind, rows in types.items():
@@ -406,20 +405,6 @@ class _Case:
     async def _created(self, vendor: str) -> set[tuple[str, str]]:
         rows = await self.firm.control(vendor, "GET", f"writes?since={self.marks[vendor]}")
         return {(row["type"], str(row["id"])) for row in rows if row["operation"] == "create"}
-
-
-def _refs(value: Any) -> Iterator[tuple[str, str]]:
-    """Every record named anywhere in a document, as (type, id)."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        value = json.loads(value)
-    if isinstance(value, dict):
-        if isinstance(value.get("type"), str) and isinstance(value.get("id"), str) and "system" in value:
-            yield value["type"], value["id"]
-        for part in value.values():
-            yield from _refs(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _refs(part)
 
 
 __all__ = ["CALL", "NotProven", "Result", "run"]

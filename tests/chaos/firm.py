@@ -98,6 +98,10 @@ class ChaosFirm:
     """Worker slots by system, to override: one makes a recording unambiguous."""
     patches: tuple[str, ...] = ()
     """``module:function`` to call in every worker process before it serves (``tests.chaos.zygote``)."""
+    lag_seconds: float = 0.05
+    """How long the vendors' searches are said to lag behind."""
+    config_more: tuple[tuple[str, str], ...] = ()
+    """(line of the configuration, line to put behind it)."""
     stack: Stack = field(init=False)
     settings: Settings = field(init=False)
     client: Client = field(init=False)
@@ -105,18 +109,23 @@ class ChaosFirm:
     base: vendors.Records = field(init=False)
     http: httpx.AsyncClient = field(init=False)
     pids: dict[str, int] = field(default_factory=dict)
+    days: int = 0
+    """How many days its clocks, and its vendors', are ahead."""
     _starts: int = 0
 
     async def open(self) -> ChaosFirm:
         """Start everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        changes = {"retry": self.retry, "lag_seconds": 0.05}
+        changes = {"retry": self.retry, "lag_seconds": self.lag_seconds}
         self.stack = Stack(self.folder, ui=False, mail=False, config_changes=changes)
         await self.stack.start()
         text = self.stack.config.read_text()
         for system, slots in self.slots.items():
             known = {"netsuite-emea": 5, "kantata-main": 5}[system]
             text = text.replace(f"{system} = {known}", f"{system} = {slots}")
+        for line, more in self.config_more:
+            assert line in text
+            text = text.replace(line, f"{line}\n{more}")
         self.stack.config.write_text(text)
         self.settings = self.stack.settings()
         self.client = await connect(self.settings.temporal)

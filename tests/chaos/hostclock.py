@@ -38,7 +38,7 @@ def follow(command: dict[str, Any]) -> None:
         _always(owner, name, now)
     for module in [one for name, one in sys.modules.items() if name.startswith("connectors.")]:
         if getattr(module, "time", None) is real:
-            setattr(module, "time", of_day)
+            vars(module)["time"] = of_day
 
 
 def step(folder: Path, seconds: float) -> None:

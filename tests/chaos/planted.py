@@ -23,10 +23,6 @@ from workflows.saga import Saga
 Command = dict[str, Any]
 
 
-def nothing(_: Command) -> None:
-    """No bug: what the harness says of the product as it is."""
-
-
 def undo_after_the_step(_: Command) -> None:
     """The undo is registered when its step has succeeded, as in a list of compensations: what a step has
     made before it failed is forgotten.
@@ -43,8 +39,8 @@ def undo_after_the_step(_: Command) -> None:
             register(self, record, *owed)
         return done(self, record, result)
 
-    setattr(Saga, "_register_undo", owe)
-    setattr(Saga, "_done", pay)
+    _replace(Saga, "_register_undo", owe)
+    _replace(Saga, "_done", pay)
 
 
 def key_from_the_run(_: Command) -> None:
@@ -59,7 +55,7 @@ def key_from_the_run(_: Command) -> None:
 
     for module in list(sys.modules.values()):
         if getattr(module, "effect_key", None) is honest:
-            setattr(module, "effect_key", effect_key)
+            _replace(module, "effect_key", effect_key)
 
 
 def no_look_before_a_resend(_: Command) -> None:
@@ -71,7 +67,7 @@ def no_look_before_a_resend(_: Command) -> None:
             return None
         return await honest(self, system, write, claim, *rest)
 
-    setattr(Sending, "_found", found)
+    _replace(Sending, "_found", found)
 
 
 def shield_without_the_drain_loop(_: Command) -> None:
@@ -79,7 +75,7 @@ def shield_without_the_drain_loop(_: Command) -> None:
     workflow ends over work that is still running.
     """
     _in_the_open()
-    setattr(Saga, "_shielded", _undrained)
+    _replace(Saga, "_shielded", _undrained)
 
 
 def undo_without_the_drain_loop(_: Command) -> None:
@@ -92,7 +88,7 @@ def undo_without_the_drain_loop(_: Command) -> None:
     async def shielded(self: Saga, work: Coroutine[Any, Any, None]) -> None:
         await (_undrained if self.state.unwinding else honest)(self, work)
 
-    setattr(Saga, "_shielded", shielded)
+    _replace(Saga, "_shielded", shielded)
 
 
 async def _undrained(self: Saga, work: Coroutine[Any, Any, None]) -> None:
@@ -108,6 +104,11 @@ async def _undrained(self: Saga, work: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
+def _replace(owner: Any, name: str, value: Any) -> None:
+    """Plant it; the type checker knows the honest one only."""
+    setattr(owner, name, value)
+
+
 def _in_the_open() -> None:
     """Let workers run the patched workflows of this process, not fresh copies of their files."""
-    setattr(wiring.workers, "PASSED_THROUGH", (*wiring.workers.PASSED_THROUGH, "workflows"))
+    _replace(wiring.workers, "PASSED_THROUGH", (*wiring.workers.PASSED_THROUGH, "workflows"))

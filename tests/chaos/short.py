@@ -1,4 +1,4 @@
-"""The short version of the chaos table: the cases that ``make test`` runs and that every planted bug meets."""
+"""The short version of the chaos table: what ``make test`` runs and every planted bug meets."""
 
 from __future__ import annotations
 
