@@ -29,6 +29,7 @@ from canonical.failures import Refused, SystemFailure, Transient
 from canonical.names import shared_key, step_key
 from canonical.operations import ClientSetup, ErpClient, WriteContext, client_symbol
 from canonical.parties import Client
+from canonical.refs import RecordRef
 from canonical.writes import VendorWrite
 from connectors.ports import ErpPort
 from ledger.rows import EffectState
@@ -97,7 +98,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
             setup = _setup(placement, existing, known=set(placements))
             if existing is not None:
                 total.values[f"{client_symbol(key)}.id"] = existing.ref.id
-                total.records.append(existing.ref)
+                total.records += [existing.ref, *await self._made_of(shared[key], command)]
             plan = await self._plan(erp, context, setup)
             if command.saga.plan:
                 writes += plan
@@ -190,6 +191,12 @@ class ErpActivitiesOver(Writing, ErpActivities):
         if not rows or rows[0].landed is None:
             return None
         return await erp.read_client(rows[0].landed.id)
+
+    async def _made_of(self, shared: str, command: EnsureClients) -> list[RecordRef]:
+        """What an earlier attempt of this saga made of a shared record: it is to be named as well."""
+        rows = (await self.effects.ledger.effects(shared=shared, states=[EffectState.DONE])).rows
+        ours = [row for row in rows if row.saga_id == command.saga.saga_id and row.created_by_us]
+        return [row.record for row in reversed(ours) if row.record is not None]
 
     @staticmethod
     def _step_key(command: EnsureClients) -> str:

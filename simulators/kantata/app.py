@@ -261,7 +261,12 @@ class Kantata(Simulator):
         seeding.seed(self.world, records)
 
     def control(self, call: Call) -> Answer | None:
-        """``GET``/``POST``/``DELETE /_sim/schema``: custom fields of the account."""
+        """``GET``/``POST``/``DELETE /_sim/schema``: custom fields of the account. ``DELETE /_sim/revoked``:
+        the administrator lets the tokens in again that an ``expired_token`` fault has revoked.
+        """
+        if call.method == "DELETE" and call.path.rstrip("/") == f"{self.CONTROL}revoked":
+            self._revoked.clear()
+            return Answer(204)
         if call.path.rstrip("/") != f"{self.CONTROL}schema":
             return None
         if call.method == "POST":

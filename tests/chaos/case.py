@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +15,7 @@ from cli.local.deals import Deal
 from tests.chaos import vendors
 from tests.chaos.cells import Cell, End, Fault
 from tests.chaos.firm import CALL, LEDGER, ROLES, SYSTEMS, ChaosFirm
+from tests.chaos.invariants import refs
 from tests.chaos.oracle import Oracle
 from tests.chaos.recording import Call, Recording, Step
 from tests.chaos.verdict import Verdict
@@ -139,6 +138,11 @@ class _Case:
                 await self.handle.cancel()
                 if self.cell.end is End.UNDONE:
                     await self._until_not_parked()
+            case Fault.RENEWED if call is not None:
+                await self._arm(call, "business", message="chaos says no")
+                await self._start()
+                await self._until_parked()
+                await self.firm.renew(self.handle)
             case Fault.KILL_BEFORE | Fault.KILL_LATE | Fault.KILL_AFTER | Fault.KILL_ALL if call is not None:
                 await self._kill(call)
             case Fault.CANCEL_BEFORE | Fault.CANCEL_AFTER | Fault.CANCEL_DURING:
@@ -224,7 +228,11 @@ class _Case:
         fault, call = self.cell.fault, self.cell.call
         assert call is not None
         last = self.recording.last_before_pivot
-        await self._arm(last, "delay_after", delay_ms=HOLD)
+        decided = fault is Fault.CANCEL_DECIDED
+        if decided:
+            await self._arm(last, "business", message="chaos says no")
+        else:
+            await self._arm(last, "delay_after", delay_ms=HOLD)
         match fault:
             case Fault.UNDO_ERROR:
                 await self._arm(call, "error_before", status=503)
@@ -232,15 +240,19 @@ class _Case:
                 await self._arm(call, "drop_after")
             case Fault.UNDO_REFUSED | Fault.KEPT:
                 await self._arm(call, "business", message="chaos says no")
-            case Fault.CANCEL_UNDOING:
+            case Fault.CANCEL_UNDOING | Fault.CANCEL_DECIDED:
                 await self._arm(call, "delay", delay_ms=HOLD)
             case Fault.UNDO_KILL:
                 await self._arm(call, "delay", delay_ms=LATE)
         await self._start()
-        await self._until_in_flight(last)
-        await self.handle.cancel()
-        await self._still_in_flight(last)
-        if fault is Fault.CANCEL_UNDOING:
+        if decided:
+            await self._until_parked()
+            await self.firm.repair_parked(self.handle, "undo_all")
+        else:
+            await self._until_in_flight(last)
+            await self.handle.cancel()
+            await self._still_in_flight(last)
+        if fault in (Fault.CANCEL_UNDOING, Fault.CANCEL_DECIDED):
             await self._until_in_flight(call)
             await self.handle.cancel()
             await self._still_in_flight(call)
@@ -339,10 +351,10 @@ class _Case:
         cases = self.firm.cases(self.saga_id)
         if not cases:
             self.problems.append(f"{status} without an open case")
-        named = {pair for case in cases for pair in _refs(case)}
+        named = {pair for case in cases for pair in refs(case)}
         if status == "parked":
             # The case is about one step; the saga that it links names the records of the others.
-            named |= set(_refs(await self.firm.view(self.handle)))
+            named |= set(refs(await self.firm.view(self.handle)))
         for vendor, types in vendors.live(seen).items():
             made = await self._created(vendor)
             for kind, rows in types.items():
@@ -393,20 +405,6 @@ class _Case:
     async def _created(self, vendor: str) -> set[tuple[str, str]]:
         rows = await self.firm.control(vendor, "GET", f"writes?since={self.marks[vendor]}")
         return {(row["type"], str(row["id"])) for row in rows if row["operation"] == "create"}
-
-
-def _refs(value: Any) -> Iterator[tuple[str, str]]:
-    """Every record named anywhere in a document, as (type, id)."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        value = json.loads(value)
-    if isinstance(value, dict):
-        if isinstance(value.get("type"), str) and isinstance(value.get("id"), str) and "system" in value:
-            yield value["type"], value["id"]
-        for part in value.values():
-            yield from _refs(part)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _refs(part)
 
 
 __all__ = ["CALL", "NotProven", "Result", "run"]

@@ -31,8 +31,12 @@ class Fault(StrEnum):
     """The vendor refuses the content: a person must help. Then the cause goes away, the step is retried."""
     CANCEL_PARKED = "cancel parked"
     """The same, but it is cancelled while it waits for the person."""
+    RENEWED = "renewed parked"
+    """The same, and it continues as new while it waits: the run that goes on is another one."""
     CANCEL_UNDOING = "cancel undoing"
     """A second cancel while the undo of the step is in flight."""
+    CANCEL_DECIDED = "cancel decided"
+    """A person has decided to undo everything; the first cancel comes while the undo is in flight."""
     UNDO_ERROR = "undo error"
     UNDO_LOST = "undo lost"
     """The vendor undoes it and the connection breaks."""
@@ -77,10 +81,18 @@ class Cell:
         return f"{self.seed}|{self.step}|{self.fault.value}|{self.number}"
 
 
-ON_WRITES = (Fault.LOST, Fault.KILL_BEFORE, Fault.KILL_LATE, Fault.KILL_AFTER, Fault.KILL_ALL)
+ON_WRITES = (
+    Fault.LOST,
+    Fault.KILL_BEFORE,
+    Fault.KILL_LATE,
+    Fault.KILL_AFTER,
+    Fault.KILL_ALL,
+    Fault.RENEWED,
+)
 ON_ANY = (Fault.ERROR, Fault.REFUSED, Fault.CANCEL_PARKED)
 ON_UNDO = (
     Fault.CANCEL_UNDOING,
+    Fault.CANCEL_DECIDED,
     Fault.UNDO_ERROR,
     Fault.UNDO_LOST,
     Fault.UNDO_KILL,
@@ -129,7 +141,7 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
             call = recording.before(step)
         case Fault.CANCEL_AFTER:
             call = recording.after(step)
-        case Fault.CANCEL_UNDOING | Fault.UNDO_KILL | Fault.UNDO_ERROR if undo is not None:
+        case Fault.CANCEL_UNDOING | Fault.CANCEL_DECIDED | Fault.UNDO_KILL | Fault.UNDO_ERROR if undo:
             call = pick(undo.calls, turn)
         case Fault.UNDO_LOST if undo is not None:
             call = pick(undo.writes, turn)
@@ -150,13 +162,15 @@ def _alone_before(recording: Recording, step: Step) -> Step:
 
 def _end(recording: Recording, step: Step, fault: Fault, call: Call | None) -> End:
     match fault:
-        case Fault.REFUSED:
+        case Fault.REFUSED | Fault.RENEWED:
             return End.PARKED
         case Fault.UNDO_REFUSED:
             return End.UNDO_BLOCKED
         case Fault.KEPT:
             return End.UNDONE_OR_KEPT
-        case Fault.CANCEL_UNDOING | Fault.UNDO_ERROR | Fault.UNDO_LOST | Fault.UNDO_KILL:
+        case Fault.UNDO_ERROR | Fault.UNDO_LOST | Fault.UNDO_KILL:
+            return End.UNDONE
+        case Fault.CANCEL_UNDOING | Fault.CANCEL_DECIDED:
             return End.UNDONE
         case Fault.CANCEL_DURING:
             return End.COMPLETE if step.past_the_pivot else End.UNDONE

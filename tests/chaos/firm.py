@@ -69,7 +69,7 @@ class Zygote:
         )
         self._lock = asyncio.Lock()
 
-    async def fork(self, command: dict[str, str]) -> int:
+    async def fork(self, command: dict[str, Any]) -> int:
         """A new worker process; its id."""
         async with self._lock:
             assert self.process.stdin is not None
@@ -96,6 +96,12 @@ class ChaosFirm:
     retry: str = QUICK
     slots: dict[str, int] = field(default_factory=dict)
     """Worker slots by system, to override: one makes a recording unambiguous."""
+    patches: tuple[str, ...] = ()
+    """``module:function`` to call in every worker process before it serves (``tests.chaos.zygote``)."""
+    lag_seconds: float = 0.05
+    """How long the vendors' searches are said to lag behind."""
+    config_more: tuple[tuple[str, str], ...] = ()
+    """(line of the configuration, line to put behind it)."""
     stack: Stack = field(init=False)
     settings: Settings = field(init=False)
     client: Client = field(init=False)
@@ -103,18 +109,23 @@ class ChaosFirm:
     base: vendors.Records = field(init=False)
     http: httpx.AsyncClient = field(init=False)
     pids: dict[str, int] = field(default_factory=dict)
+    days: int = 0
+    """How many days its clocks, and its vendors', are ahead."""
     _starts: int = 0
 
     async def open(self) -> ChaosFirm:
         """Start everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        changes = {"retry": self.retry, "lag_seconds": 0.05}
+        changes = {"retry": self.retry, "lag_seconds": self.lag_seconds}
         self.stack = Stack(self.folder, ui=False, mail=False, config_changes=changes)
         await self.stack.start()
         text = self.stack.config.read_text()
         for system, slots in self.slots.items():
             known = {"netsuite-emea": 5, "kantata-main": 5}[system]
             text = text.replace(f"{system} = {known}", f"{system} = {slots}")
+        for line, more in self.config_more:
+            assert line in text
+            text = text.replace(line, f"{line}\n{more}")
         self.stack.config.write_text(text)
         self.settings = self.stack.settings()
         self.client = await connect(self.settings.temporal)
@@ -146,7 +157,13 @@ class ChaosFirm:
         self._starts += 1
         ready = self.folder / f"worker-{self._starts}.ready"
         log = self.folder / f"worker-{role.split(',')[0]}.log"
-        command = {"config": str(self.stack.config), "queues": role, "ready": str(ready), "log": str(log)}
+        command = {
+            "config": str(self.stack.config),
+            "queues": role,
+            "ready": str(ready),
+            "log": str(log),
+            "patches": self.patches,
+        }
         self.pids[role] = await self.zygote.fork(command)
         give_up = time.monotonic() + READY
         while not ready.exists():
@@ -231,8 +248,16 @@ class ChaosFirm:
                 await asyncio.sleep(0.1)
         raise RuntimeError("the saga does not answer queries")
 
-    async def settle(self, handle: WorkflowHandle[Any, Any], seconds: float, *, stuck: bool = True) -> str:
-        """Wait for the saga's end or (``stuck``) for its being parked; gates are approved on the way.
+    async def settle(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        seconds: float,
+        *,
+        stuck: bool = True,
+        approve: bool = True,
+    ) -> str:
+        """Wait for the saga's end or (``stuck``) for its being parked; gates are approved on the way, or
+        with ``approve`` False waited for as well.
 
         Returns:
             The saga's status; ``hung: ...`` when nothing came.
@@ -243,6 +268,8 @@ class ChaosFirm:
             if status == "closed":
                 return str((await self.view(handle))["status"])
             if status == "gated":
+                if not approve:
+                    return status
                 await self.approve(handle)
             if stuck and status in ("parked", "undo-blocked") and await self._still(handle, status):
                 return status
@@ -280,16 +307,41 @@ class ChaosFirm:
 
     async def retry_parked(self, handle: WorkflowHandle[Any, Any]) -> None:
         """What an operator does once the cause is gone: retry every parked step."""
+        await self.repair_parked(handle, "retry")
+
+    async def repair_parked(self, handle: WorkflowHandle[Any, Any], action: str, **more: Any) -> None:
+        """Take one decision about every parked step; ``undo_all`` about the first one stands for all.
+
+        Raises:
+            WorkflowUpdateFailedError: the saga refuses it, with its one line.
+        """
         for step in (await self.view(handle))["steps"]:
             if step["state"] in ("parked", "undo-blocked"):
                 command = {
-                    "command_id": f"retry-{step['id']}-{time.monotonic_ns()}",
+                    "command_id": f"{action}-{step['id']}-{time.monotonic_ns()}",
                     "step": step["id"],
-                    "action": "retry",
+                    "action": action,
                     "actor": {"name": "olga", "roles": ["integration"]},
                     "reason": "the cause is gone",
+                    **more,
                 }
                 await handle.execute_update("resolve_step", command, result_type=dict)
+                if action == "undo_all":
+                    return
+
+    async def renew(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Let a parked saga continue as new and wait for the run that goes on.
+
+        Raises:
+            RuntimeError: it did not.
+        """
+        before = (await handle.describe()).run_id
+        await handle.execute_update("renew", result_type=dict)
+        give_up = time.monotonic() + 10
+        while (await handle.describe()).run_id == before:
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"{handle.id} did not continue as new")
+            await asyncio.sleep(POLL)
 
     async def end(self, handle: WorkflowHandle[Any, Any]) -> bool:
         """Terminate a saga that has not ended; whether it had to be."""

@@ -68,13 +68,14 @@ class Chaos:
                 clean, number = True, FIRST_NUMBER + 10
                 while waiting and clean and number < FIRST_NUMBER + 10 + PER_FIRM * TRIES:
                     cell = waiting.pop()
-                    result = await self._case(one, cell, number)
+                    result = await self.case(one, cell, number)
                     number += TRIES
                     self.on_result(result)
                     # What a failed case left behind must not be held against the next.
                     clean = result.passed
 
-    async def _case(self, one: ChaosFirm, cell: Cell, number: int) -> Result:
+    async def case(self, one: ChaosFirm, cell: Cell, number: int) -> Result:
+        """Run one case in a firm, again when its moment was missed; takes ``TRIES`` deal numbers."""
         missed = ""
         for attempt in range(TRIES):
             deal = copy(self.patterns[cell.seed], number + attempt)

@@ -31,14 +31,7 @@ class Oracle(Terms):
     def judge_complete(self, seen: Change) -> Verdict:
         """Everything must be there exactly once, active, with codes in the deal."""
         verdict = compare(self.expected(), graph(seen))
-        names = Names(seen.now)
-        lead = self.job_name(self.lead)
-        told = {
-            "Engagement_Code__c": f"code of {lead}",
-            "Project_Code__c": ", ".join(f"code of {self.job_name(key)}" for key in self.contracts),
-            "Project_Status__c": "Active",
-        }
-        self._judge_the_rest(seen, verdict, told, names)
+        self._judge_the_rest(seen, verdict, self.told, Names(seen.now))
         return verdict
 
     def judge_undone(self, seen: Change) -> Verdict:

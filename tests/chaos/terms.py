@@ -127,6 +127,19 @@ class Terms:
         worth = {key: sum(one.deal_amount for one in rows) for key, rows in self.contracts.items()}
         return next(key for key, value in worth.items() if value == max(worth.values()))
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What the deal shows in the end: codes by their projects' names, the lead contract's first."""
+        codes = [f"code of {self.job_name(key)}" for key in sorted(self.contracts, key=self._after_the_lead)]
+        return {
+            "Engagement_Code__c": codes[0],
+            "Project_Code__c": ", ".join(codes),
+            "Project_Status__c": "Active",
+        }
+
+    def _after_the_lead(self, key: tuple[str, str]) -> bool:
+        return key != self.lead
+
     def job_name(self, key: tuple[str, str]) -> str:
         """The ERP project's name."""
         name = str(self.deal["Name"])

@@ -1,6 +1,7 @@
 """A short piece of the chaos table inside ``make test``; ``make chaos`` runs all of it.
 
-One deal: every write's answer lost, some workers killed, a cancel in every step, an undo that is refused.
+One deal: every write's answer lost, some workers killed, a cancel in every step, a step parked half-way that
+is cancelled, moved to another run, undone by decision; an undo that is refused.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import pytest
 
 from cli.local import deals
 from tests.chaos.case import Result
-from tests.chaos.cells import Cell, End, Fault, cell
+from tests.chaos.cells import Cell, End, Fault
 from tests.chaos.firm import Zygote
 from tests.chaos.harness import Chaos
 from tests.chaos.recording import Recording
+from tests.chaos.short import short_cells
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(400)]
 LANES = 2
-KILLED = ("clients.netsuite-emea", "contract", "structure", "activate")
-"""One step of each kind; every one dies in another way."""
 
 
 @dataclass
@@ -39,23 +39,6 @@ class Ran:
         assert sorted(one.cell.key for one in found) == sorted(wanted)
         assert found
         return found
-
-
-def short_cells(recording: Recording) -> list[Cell]:
-    """The cases of the short version."""
-    cells = []
-    for step in recording.steps:
-        cells += [
-            cell(0, recording, step, Fault.LOST, turn=number, number=number)
-            for number in range(len(step.writes))
-        ]
-        cells.append(cell(0, recording, step, Fault.CANCEL_DURING, turn=0))
-    kills = (Fault.KILL_LATE, Fault.KILL_AFTER, Fault.KILL_BEFORE, Fault.KILL_ALL)
-    for turn, (name, fault) in enumerate(zip(KILLED, kills, strict=True)):
-        step = next(one for one in recording.steps if one.id.startswith(name))
-        cells.append(cell(0, recording, step, fault, turn=turn))
-    contract = next(one for one in recording.steps if one.id.startswith("contract"))
-    return [*cells, cell(0, recording, contract, Fault.UNDO_REFUSED, turn=0)]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +82,12 @@ def test_a_cancel_undoes_everything_before_activation_and_nothing_after(ran: Ran
     results = ran.of(Fault.CANCEL_DURING)
     assert len(results) == len(ran.recording.steps)
     assert {one.cell.end for one in results} == {End.UNDONE, End.COMPLETE}
+    clean(results)
+
+
+def test_what_was_begun_is_undone_however_the_saga_was_parked_moved_and_cancelled(ran: Ran) -> None:
+    results = ran.of(Fault.CANCEL_PARKED, Fault.RENEWED, Fault.CANCEL_DECIDED)
+    assert {one.end for one in results} == {"undone", "parked, then complete"}
     clean(results)
 
 

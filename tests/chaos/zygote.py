@@ -1,7 +1,10 @@
 """Makes worker processes quickly: imports everything once and forks; a killed worker costs no imports.
 
 Run as ``python -m tests.chaos.zygote``. One JSON object a line on standard input
-(``{"config", "queues", "ready", "log"}``), one process id a line on standard output.
+(``{"config", "queues", "ready", "log", "patches"}``), one process id a line on standard output.
+
+``patches`` are called in the child before it serves, each with the command: a planted bug, a clock that is
+wrong. They change the process's memory, never a file, and nothing of the product knows of them.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ import json
 import os
 import signal
 import sys
+from importlib import import_module
+from typing import Any
 
 import worker
 
 
-def become(command: dict[str, str]) -> None:
+def become(command: dict[str, Any]) -> None:
     """Turn the forked child into a worker; never returns."""
     if sys.platform == "linux":
         # No worker outlives its test run, however that ends: PR_SET_PDEATHSIG.
@@ -26,6 +31,9 @@ def become(command: dict[str, str]) -> None:
     os.dup2(nothing, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    for patch in command["patches"]:
+        module, _, function = patch.partition(":")
+        getattr(import_module(module), function)(command)
     worker.main(["--config", command["config"], "--queues", command["queues"]])
 
 
