@@ -68,7 +68,7 @@ settle_poll = 0.1"""
 FIRST_NUMBER = 20
 WRITES_EACH = 3
 """Writes per deal after which the outage begins: some deals are far by then, some have hardly begun."""
-END, NOTICED = 300.0, 60.0
+END, NOTICED = 900.0, 60.0
 
 
 @dataclass

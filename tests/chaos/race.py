@@ -59,7 +59,7 @@ SECOND = ",".join(reversed(SYSTEMS.split(",")))
 """A second worker process for the same systems: sagas must race across processes too."""
 SLOTS = {"netsuite-emea": 3, "kantata-main": 3}
 POLLS = 2
-END = 240.0
+END = 600.0
 BUILDING = ("clients.", "contract.", "delivery.", "structure.")
 
 
