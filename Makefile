@@ -12,7 +12,8 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke screenshots clean
+.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-race chaos-outages \
+	screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
@@ -73,6 +74,14 @@ chaos: install-dev ## Every step x fault x seed of a saga (SAGA=, SEEDS=3, SHARD
 
 chaos-smoke: install-dev ## Lose the answer of every write, kill a worker in every step of the demo's deals
 	@$(BIN)/python -m tests.chaos.smoke
+
+chaos-race: install-dev ## Many deals of few clients, each started by command and poll at once; some given up
+	@$(BIN)/python -m tests.chaos.race --deals $(or $(DEALS),20) --clients $(or $(CLIENTS),5) \
+		--parents $(or $(PARENTS),2)
+
+chaos-outages: install-dev ## Temporal, ledger or a vendor away while deals are in flight (DEALS=50, AWAY=300, ONLY=)
+	@$(BIN)/python -m tests.chaos.outages --deals $(or $(DEALS),50) --away $(or $(AWAY),300) \
+		--server-away $(or $(SERVER_AWAY),60) --lanes $(or $(LANES),1) --only "$(ONLY)"
 
 screenshots: install-dev ## Take pictures of the Web UI for docs/images (needs chromium)
 	$(BIN)/python -m tests.e2e.screenshots docs/images

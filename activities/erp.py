@@ -167,7 +167,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
         now = await erp.read_client(existing.ref.id)
         if now is not None and not now.inactive:
             return now.model_copy(update={"linked": existing.linked})
-        if now is None and await self.effects.ledger.shared_generation(shared) > 1:
+        if now is None and await self._undone(shared, existing):
             return None
         cause = Cause.RECORD_VANISHED if now is None else Cause.CLIENT_INACTIVE
         entry = CATALOGUE[cause]
@@ -187,10 +187,17 @@ class ErpActivitiesOver(Writing, ErpActivities):
 
     async def _made_before(self, erp: ErpPort, shared: str) -> ErpClient | None:
         """The client's record when a saga of ours has made it and it was not undone."""
-        rows = (await self.effects.ledger.effects(shared=shared, states=[EffectState.DONE], limit=1)).rows
-        if not rows or rows[0].landed is None:
-            return None
-        return await erp.read_client(rows[0].landed.id)
+        rows = (await self.effects.ledger.effects(shared=shared, states=[EffectState.DONE])).rows
+        # The client's entities and currencies are effects of the same shared record.
+        made = [row.landed for row in rows if row.write.operation == ENSURE_CLIENT and row.landed is not None]
+        return await erp.read_client(made[0].id) if made else None
+
+    async def _undone(self, shared: str, existing: ErpClient) -> bool:
+        """Whether it is gone because a saga of ours had made it and has undone it."""
+        found = await self.effects.ledger.effects(
+            shared=shared, record=existing.ref, states=[EffectState.UNDONE], limit=1
+        )
+        return bool(found.rows)
 
     async def _made_of(self, shared: str, command: EnsureClients) -> list[RecordRef]:
         """What an earlier attempt of this saga made of a shared record: it is to be named as well."""

@@ -36,9 +36,20 @@ class WriteContext(Canonical):
         """Effect key of a record that belongs to this saga alone."""
         return effect_key(system, operation, identity, self.generation, ordinal)
 
-    def key_of_shared(self, system: str, operation: str, identity: str, ordinal: int = 1) -> str:
-        """Effect key of a record that several sagas rely on: the saga's generation plays no part."""
-        generation = self.shared_generations.get(shared_key(system, operation, identity), 1)
+    def key_of_shared(
+        self, system: str, operation: str, identity: str, ordinal: int = 1, *, part_of: str | None = None
+    ) -> str:
+        """Effect key of a record that several sagas rely on: the saga's generation plays no part.
+
+        Args:
+            system: the connected system.
+            operation: the port's capability.
+            identity: business identity of the record.
+            ordinal: tells several records of one identity apart.
+            part_of: the shared key of the record that this one belongs to, and with which it goes.
+        """
+        shared = part_of or shared_key(system, operation, identity)
+        generation = self.shared_generations.get(shared, 1)
         return effect_key(system, operation, identity, generation, ordinal)
 
     @staticmethod

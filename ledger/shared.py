@@ -78,7 +78,8 @@ class SharedRecords(AuditTrail):
         whoever repeats the step's undo after a crash finds the record by it.
 
         Repeating it after a crash gives the same effects again, as far as they are not undone yet. A
-        record is ours when its first create was: done with ``created``, or nobody has looked yet.
+        record is ours when its first create was: done with ``created``, or nobody has looked yet. Of one
+        that was there before us, only what we added to it is undone.
         Among the effects returned, one with ``created_by_us`` False was there before us: release it
         (``UndoResult.RELEASED``), do not delete it.
         """
@@ -103,7 +104,12 @@ class SharedRecords(AuditTrail):
                 )
             )
             creates = [row for row in rows if row.kind == WriteKind.CREATE]
-            if not creates or not _ours(creates[-1]):
+            begun = [row for row in rows if row.state == EffectState.UNDOING]
+            if begun:
+                rows = begun
+            elif not creates or not _ours(creates[-1]):
+                rows = [row for row in creates if _ours(row)]
+            if not rows:
                 await session.exec(delete(Holder).where(own))
                 return HoldReleased(last=True, created_by_us=False)
             for row in rows:
@@ -115,8 +121,7 @@ class SharedRecords(AuditTrail):
 
     async def _let_go(self, session: AsyncSession, shared_key: str) -> None:
         """Forget the last hold once nothing of the shared record is left to undo."""
-        left = select(Effect.id).where(col(Effect.shared) == shared_key, col(Effect.undone_at).is_(None))
-        if (await session.exec(left)).first() is None:
+        if await self._being_undone(session, shared_key) is None:
             await session.exec(delete(Holder).where(col(Holder.shared_key) == shared_key))
 
 

@@ -276,7 +276,8 @@ class Saga(Unwinding):
     def _done(self, record: StepRecord, result: R) -> R:
         if record.case_open:
             self._close_case(record, "resolved: the step went through")
-        record.state, record.failure, record.rounds = StepState.DONE, None, 0
+        record.state, record.failure = StepState.DONE, None
+        record.rounds = record.unknown_rounds = 0
         if isinstance(result, StepOutcome):
             record.records = result.records
             record.note = result.note or record.note
@@ -340,7 +341,7 @@ class Saga(Unwinding):
         record.note = f"{repair.action.value} by {repair.actor}" + (
             f": {repair.reason}" if repair.reason else ""
         )
-        record.rounds = 0
+        record.rounds = record.unknown_rounds = 0
         match repair.action:
             case RepairAction.UNDO_ALL:
                 record.state = StepState.PENDING

@@ -35,6 +35,8 @@ class StepRecord(BaseModel):
     attempts: int = 0
     rounds: int = 0
     """Waits so far, for the growing pause."""
+    unknown_rounds: int = 0
+    """How many of them were for an outcome that nobody knew."""
     note: str | None = None
     amended: dict[str, Any] | None = None
     """A repair's merge patch on the step's input."""

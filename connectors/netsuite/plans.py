@@ -64,7 +64,7 @@ class Planner:
         return writes
 
     def _client(self, context: WriteContext, setup: ClientSetup) -> VendorWrite:
-        client = setup.client
+        client, shared = setup.client, self._shared(setup)
         fields = to.to_customer(self.mapping, setup, context.saga_id)
         expect: dict[str, Json] = {
             "name": client.name,
@@ -78,16 +78,22 @@ class Planner:
             record_type="customer",
             operation=ENSURE_CLIENT,
             key=context.key_of_shared(self.system, ENSURE_CLIENT, client.key),
-            shared=shared_key(self.system, ENSURE_CLIENT, client.key),
+            shared=shared,
             name=setup.symbol,
             title=f"Create customer {client.name}",
             fields=fields,
             expect=expect,
         )
 
+    def _shared(self, setup: ClientSetup) -> str:
+        """A customer with its entities and currencies is one shared record: whoever holds it relies on all
+        of them, and a customer that is made again needs all of them again.
+        """
+        return shared_key(self.system, ENSURE_CLIENT, setup.client.key)
+
     def _relationship(self, context: WriteContext, setup: ClientSetup, entity: str) -> VendorWrite:
-        identity = f"{setup.client.key}.{entity}"
-        key = context.key_of_shared(self.system, EXTEND_ENTITY, identity)
+        identity, shared = f"{setup.client.key}.{entity}", self._shared(setup)
+        key = context.key_of_shared(self.system, EXTEND_ENTITY, identity, part_of=shared)
         fields = to.to_relationship(self.mapping, setup.symbol, entity)
         subsidiary = to.subsidiary_id(self.mapping, entity)
         record_type = "customerSubsidiaryRelationship"
@@ -108,7 +114,7 @@ class Planner:
             # The pair (customer, subsidiary) is the record's identity; it is looked up by it.
             key_style=KeyStyle.STAMPED,
             expect={"client": symbol(setup.symbol), "legal_entity": entity},
-            shared=shared_key(self.system, EXTEND_ENTITY, identity),
+            shared=shared,
             found_by_stamp=False,
             settle_seconds=self.settings.search_lag_seconds,
             sets=fields.sets,
@@ -124,14 +130,14 @@ class Planner:
         )
 
     def _currency(self, context: WriteContext, setup: ClientSetup, code: str) -> VendorWrite:
-        identity = f"{setup.client.key}.{code}"
+        identity, shared = f"{setup.client.key}.{code}", self._shared(setup)
         body = {"currencyList": {"items": [{"currency": wire.ref(to.currency_id(self.mapping, code))}]}}
         return self.update(
             context,
             record_type="customer",
             operation=EXTEND_CURRENCY,
-            key=context.key_of_shared(self.system, EXTEND_CURRENCY, identity),
-            shared=shared_key(self.system, EXTEND_CURRENCY, identity),
+            key=context.key_of_shared(self.system, EXTEND_CURRENCY, identity, part_of=shared),
+            shared=shared,
             name=f"client-currency:{identity}",
             title=f"Let customer {setup.client.name} be invoiced in {code}",
             target=symbol(setup.symbol),

@@ -102,6 +102,10 @@ class ChaosFirm:
     """How long the vendors' searches are said to lag behind."""
     config_more: tuple[tuple[str, str], ...] = ()
     """(line of the configuration, line to put behind it)."""
+    ledger: str = ""
+    """The ledger's database; a file of SQLite's when empty."""
+    database: Path | None = None
+    """Where the Temporal server keeps its histories; in memory when empty."""
     stack: Stack = field(init=False)
     settings: Settings = field(init=False)
     client: Client = field(init=False)
@@ -116,8 +120,8 @@ class ChaosFirm:
     async def open(self) -> ChaosFirm:
         """Start everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        changes = {"retry": self.retry, "lag_seconds": self.lag_seconds}
-        self.stack = Stack(self.folder, ui=False, mail=False, config_changes=changes)
+        changes = {"retry": self.retry, "lag_seconds": self.lag_seconds, "ledger": self.ledger}
+        self.stack = Stack(self.folder, ui=False, mail=False, database=self.database, config_changes=changes)
         await self.stack.start()
         text = self.stack.config.read_text()
         for system, slots in self.slots.items():

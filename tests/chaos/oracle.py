@@ -4,7 +4,7 @@ the vendors' reference data. Shares no code with rules, sagas or connectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -31,13 +31,13 @@ class Oracle(Terms):
     def judge_complete(self, seen: Change) -> Verdict:
         """Everything must be there exactly once, active, with codes in the deal."""
         verdict = compare(self.expected(), graph(seen))
-        self._judge_the_rest(seen, verdict, self.told, Names(seen.now))
+        judge_the_rest(seen, verdict, {str(self.deal["Id"]): self.told})
         return verdict
 
     def judge_undone(self, seen: Change) -> Verdict:
         """Exactly what was there before the deal."""
         verdict = compare([], graph(seen))
-        self._judge_the_rest(seen, verdict, {}, Names(seen.now))
+        judge_the_rest(seen, verdict, {})
         return verdict
 
     def judge_partly(self, seen: Change) -> Verdict:
@@ -48,63 +48,69 @@ class Oracle(Terms):
                 verdict.wrong.append(f"{vendor} {kind} {id_} was changed: {moved}")
         return verdict
 
-    def _judge_the_rest(self, seen: Change, verdict: Verdict, told: Mapping[str, str], names: Names) -> None:
-        for vendor, kind, id_ in seen.gone:
-            verdict.missing.append(f"{vendor} {kind} {id_}, which was there before")
-        deal = str(self.deal["Id"])
-        found: dict[str, Any] = {}
-        for vendor, kind, id_, moved in seen.changed:
-            if vendor == SALESFORCE and kind == "Opportunity" and id_.startswith(deal):
-                found = {name: names.text(after) for name, (_, after) in moved.items()}
-            else:
-                verdict.wrong.append(f"{vendor} {kind} {id_} was changed: {moved}")
-        if found != dict(told):
-            verdict.wrong.append(f"Opportunity {deal}: shows {found}, expected {dict(told)}")
-        for kind, rows in live(seen)[SALESFORCE].items():
-            verdict.orphans += [f"salesforce {kind} {id_}" for id_ in rows]
-
     # --- NetSuite ---------------------------------------------------------------------------------------
 
     def expected(self) -> list[Node]:
         """Every record that the finished deal needs, in every vendor but the CRM."""
-        return [*self._clients(), *self._finance(), *self._delivery()]
+        return [*self._clients(), *self.shared_in_delivery(), *self.own()]
 
-    def _clients(self) -> list[Node]:
+    def own(self) -> list[Node]:
+        """What the deal shares with no other deal."""
+        return [*self._finance(), *self._delivery()]
+
+    @property
+    def entities(self) -> list[str]:
+        """Selling entities in the order of the lines; a client made for this deal stands under the first."""
+        return list(dict.fromkeys(line.entity for line in self.lines))
+
+    @property
+    def sold_in(self) -> list[str]:
+        """Currencies in the order of the lines."""
+        return list(dict.fromkeys(line.currency for line in self.lines))
+
+    @property
+    def new_accounts(self) -> list[Row]:
+        """The accounts that must become customers, the parent first; none for a client finance knows."""
         if self.existing_customer() is not None:
             return []
-        entities = list(dict.fromkeys(line.entity for line in self.lines))
-        currencies = list(dict.fromkeys(line.currency for line in self.lines))
-        nodes = []
-        for account in [one for one in (self.parent, self.account) if one is not None]:
-            country = COUNTRIES.get(account.get("BillingCountry") or "")
-            nodes.append(
-                node(
-                    "customer",
-                    [account["Name"]],
-                    parent=self.parent["Name"] if self.parent and account is self.account else None,
-                    subsidiary=self.subsidiaries[entities[0]],
-                    currency=self.currencies[currencies[0]],
-                    currencies={self.currencies[one] for one in currencies},
-                    terms=self.terms,
-                    tax=account.get("Tax_Id__c"),
-                    email=account.get("Billing_Email__c"),
-                    addresses=1,
-                    street=account.get("BillingStreet"),
-                    city=account.get("BillingCity"),
-                    zip=account.get("BillingPostalCode"),
-                    country=country,
-                    inactive=False,
-                )
-            )
-            nodes += [
+        return [one for one in (self.parent, self.account) if one is not None]
+
+    def _clients(self) -> list[Node]:
+        return [
+            one
+            for account in self.new_accounts
+            for one in self.customer(account, self.entities, self.sold_in)
+        ]
+
+    def customer(self, account: Row, entities: Sequence[str], currencies: Sequence[str]) -> list[Node]:
+        """A customer with its entities; the first entity and currency are its primary ones."""
+        return [
+            node(
+                "customer",
+                [account["Name"]],
+                parent=self.parent["Name"] if self.parent and account is self.account else None,
+                subsidiary=self.subsidiaries[entities[0]],
+                currency=self.currencies[currencies[0]],
+                currencies={self.currencies[one] for one in currencies},
+                terms=self.terms,
+                tax=account.get("Tax_Id__c"),
+                email=account.get("Billing_Email__c"),
+                addresses=1,
+                street=account.get("BillingStreet"),
+                city=account.get("BillingCity"),
+                zip=account.get("BillingPostalCode"),
+                country=COUNTRIES.get(account.get("BillingCountry") or ""),
+                inactive=False,
+            ),
+            *(
                 node(
                     "customerSubsidiaryRelationship",
                     [account["Name"], self.subsidiaries[entity]],
                     primary=entity == entities[0],
                 )
                 for entity in entities
-            ]
-        return nodes
+            ),
+        ]
 
     def _finance(self) -> list[Node]:
         nodes = []
@@ -184,11 +190,15 @@ class Oracle(Terms):
 
     # --- Kantata ------------------------------------------------------------------------------------------
 
-    def _delivery(self) -> list[Node]:
-        nodes = [
+    def shared_in_delivery(self) -> list[Node]:
+        """The client's group."""
+        return [
             node("workspace_groups", [self.account["Name"]], company=True),
             _reference(str(self.account["Name"]), "ensure_group"),
         ]
+
+    def _delivery(self) -> list[Node]:
+        nodes: list[Node] = []
         for key, rows in self.contracts.items():
             parts: dict[tuple[str, str], list[Sold]] = {}
             for line in rows:
@@ -266,6 +276,25 @@ class Oracle(Terms):
                 if line["role"] == role and line["effective_from"] <= day:
                     return Decimal(line["amount"])
         return None
+
+
+def judge_the_rest(seen: Change, verdict: Verdict, told: Mapping[str, Mapping[str, str]]) -> None:
+    """Nothing that was there before is gone or changed, but for what the deals are told (by deal)."""
+    names = Names(seen.now)
+    for vendor, kind, id_ in seen.gone:
+        verdict.missing.append(f"{vendor} {kind} {id_}, which was there before")
+    found: dict[str, dict[str, Any]] = {}
+    for vendor, kind, id_, moved in seen.changed:
+        if vendor == SALESFORCE and kind == "Opportunity":
+            found[id_[:15]] = {name: names.text(after) for name, (_, after) in moved.items()}
+        else:
+            verdict.wrong.append(f"{vendor} {kind} {id_} was changed: {moved}")
+    for deal in sorted({*found, *told}):
+        shown, expected = found.get(deal, {}), dict(told.get(deal, {}))
+        if shown != expected:
+            verdict.wrong.append(f"Opportunity {deal}: shows {shown}, expected {expected}")
+    for kind, rows in live(seen)[SALESFORCE].items():
+        verdict.orphans += [f"{SALESFORCE} {kind} {id_}" for id_ in rows]
 
 
 def _story(

@@ -114,9 +114,11 @@ def test_existing_client_is_only_extended() -> None:
     assert currency.body == {"currencyList": {"items": [{"currency": {"id": "2"}}]}}
     assert currency.expect == {"currency:GBP": True}
     assert relationship.operation == "extend_client_entity"
-    assert relationship.shared == "netsuite-emea|extend_client_entity|001A1.UK01"
+    assert currency.shared == relationship.shared == "netsuite-emea|ensure_client|001A1"
     for write in (currency, relationship):
         samples.assert_authorised(write)
+    again = samples.context("client").model_copy(update={"shared_generations": {relationship.shared: 2}})
+    assert [one.key.split("|")[3] for one in planner().clients(again, [setup])] == ["g2", "g2"]
     complete = setup.model_copy(update={"existing": existing(("UK01", "DE01"), ("GBP", "EUR"))})
     assert planner().clients(samples.context("client"), [complete]) == []
 

@@ -113,6 +113,36 @@ async def test_a_record_that_was_there_before_us_is_only_released(ledger: Ledger
     assert (await claim(ledger, THEIRS, "b1", saga=OTHER)).state is ClaimState.DONE
 
 
+async def test_what_we_added_to_a_record_that_was_there_before_us_is_undone_alone(ledger: Ledger) -> None:
+    await claim(ledger, MINE)
+    await ledger.done(MINE.key, "a1", Landed(id="5"), created=False)
+    added = client(ordinal=2)
+    await land(ledger, added, "6")
+    released = await ledger.release_hold(CLIENT, SAGA, MINE.step_key)
+    assert [row.key for row in released.effects] == [added.key]
+    await undo(ledger, released)
+    assert await ledger.holders(CLIENT) == ()
+    assert await ledger.shared_generation(CLIENT) == 2
+    (kept,) = (await ledger.effects(shared=CLIENT, states=[EffectState.DONE])).rows
+    assert kept.key == MINE.key
+
+
+async def test_an_undo_that_broke_off_goes_on_also_where_only_an_update_is_left(ledger: Ledger) -> None:
+    changed = client(ordinal=1, kind=WriteKind.UPDATE, target="5")
+    added = client(ordinal=2)
+    await land(ledger, changed, "5")
+    await land(ledger, added, "6")
+    first = await ledger.release_hold(CLIENT, SAGA, MINE.step_key)
+    assert [row.key for row in first.effects] == [added.key, changed.key]
+    await ledger.undoing(added.key)
+    await ledger.undone(added.key, DELETED)
+    again = await ledger.release_hold(CLIENT, SAGA, MINE.step_key)
+    assert [row.key for row in again.effects] == [changed.key]
+    await undo(ledger, again)
+    assert await ledger.holders(CLIENT) == ()
+    assert (await claim(ledger, client(OTHER, generation=2), "b1", saga=OTHER)).state is ClaimState.FIRST
+
+
 async def test_holding_a_record_that_nobody_of_us_made(ledger: Ledger) -> None:
     for _ in range(2):
         assert await ledger.hold("ns-emea|client|old", SAGA, "s|g1|client")

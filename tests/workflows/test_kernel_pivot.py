@@ -97,6 +97,15 @@ async def test_an_outcome_that_stays_unknown_is_a_persons_in_the_end(kernel: Ker
     assert (await run.result()).status is SagaStatus.COMPLETE
 
 
+async def test_an_unknown_outcome_after_a_long_outage_is_waited_for_like_any_other(kernel: Kernel) -> None:
+    desk = Desk()
+    lost = away(kind=FailureKind.UNKNOWN_OUTCOME, cause=Cause.OUTCOME_UNKNOWN, maybe_landed=True)
+    desk.fail("do a", *(away() for _ in range(UNKNOWN_ROUNDS + 1)), lost)
+    run = await kernel.start(step("a"), desk=desk, timings=Timings(attempts=1, wait_first=0.01))
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert desk.calls == ["do a"] * (UNKNOWN_ROUNDS + 3)
+
+
 async def test_the_first_of_a_group_of_pivots_is_the_pivot(kernel: Kernel) -> None:
     """Activation is a group: once one contract is approved, the others are repaired forward."""
     desk = Desk()

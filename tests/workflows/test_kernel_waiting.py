@@ -10,6 +10,7 @@ from canonical.failures import FailureKind
 from canonical.saga import SagaStatus
 from tests.workflows.driver import Kernel, Run, step
 from tests.workflows.stubs import Desk, away, repair
+from workflows.kernel.core import growing_pause
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +35,11 @@ async def test_pauses_grow_with_jitter_up_to_the_ceiling(kernel: Kernel) -> None
     assert len(found) == len(full)
     assert all(longest / 2 <= pause <= longest for pause, longest in zip(found, full, strict=True))
     assert len({pause / longest for pause, longest in zip(found, full, strict=True)}) > 1
+
+
+def test_the_pause_stays_at_its_ceiling_however_long_the_outage() -> None:
+    """Three days at five minutes are some thousand rounds: two to that power is no float any more."""
+    assert [growing_pause(TIMINGS, rounds) for rounds in (0, 2, 5, 1_100, 10_000)] == [5, 20, 40, 40, 40]
 
 
 async def test_the_vendors_own_delay_is_obeyed(kernel: Kernel) -> None:

@@ -20,7 +20,7 @@ from activities.contracts import (
 from activities.options import CallClass
 from canonical.failures import Failure
 from canonical.names import LEDGER_QUEUE
-from workflows.kernel.core import Core
+from workflows.kernel.core import Core, growing_pause
 from workflows.state import StepRecord
 
 
@@ -45,14 +45,13 @@ class Books(Core):
     ) -> None:
         """Call the ledger until it answers: an outage delays, it never loses."""
         rounds = 0
-        timings = self.start.timings
         while True:
             try:
                 await self._call(method, command, summary, LEDGER_QUEUE, CallClass.LEDGER)
                 return
             except ActivityError:
                 rounds += 1
-            pause = min(timings.wait_ceiling, timings.wait_first * 2**rounds)
+            pause = growing_pause(self.start.timings, rounds)
             await workflow.sleep(timedelta(seconds=pause), summary="ledger: try again")
 
     def _open_case(self, record: StepRecord, failure: Failure, *, transient: bool) -> None:

@@ -14,7 +14,7 @@ from activities.contracts import (
     SagaRef,
     StartSaga,
 )
-from activities.options import CallClass, activity_config
+from activities.options import CallClass, Timings, activity_config
 from canonical.causes import Cause, Queue
 from canonical.failures import Failure, FailureKind
 from canonical.saga import (
@@ -193,6 +193,15 @@ class Core:
         if record.waiting_since is not None:
             self.state.human_seconds += int((workflow.now() - record.waiting_since).total_seconds())
             record.waiting_since = None
+
+
+MOST_DOUBLINGS = 30
+"""The pause has long reached its ceiling by then; a power that grows on exceeds a float after some days."""
+
+
+def growing_pause(timings: Timings, rounds: int) -> float:
+    """Seconds before the next try: doubled every round, up to the ceiling."""
+    return min(timings.wait_ceiling, timings.wait_first * 2.0 ** min(rounds, MOST_DOUBLINGS))
 
 
 _FINAL_WORDS = {

@@ -61,7 +61,7 @@ class Unwinding(Waiting):
 
     async def _undo(self, entry: UndoEntry, record: StepRecord) -> bool:
         """Undo one step; False when it is blocked and parked."""
-        record.rounds = 0
+        record.rounds = record.unknown_rounds = 0
         while True:
             if record.rounds == 0:
                 record.state = StepState.UNDOING

@@ -15,7 +15,7 @@ from canonical.saga import (
 )
 from workflows import desk
 from workflows.kernel.books import Books
-from workflows.kernel.core import result_type
+from workflows.kernel.core import growing_pause, result_type
 from workflows.state import StepRecord
 
 COMMANDS_KEPT = 100
@@ -33,16 +33,17 @@ class Waiting(Books):
     @staticmethod
     def _passes(record: StepRecord, failure: Failure) -> bool:
         """Whether to wait and try again without asking anybody."""
-        unknown = failure.kind is FailureKind.UNKNOWN_OUTCOME and record.rounds < UNKNOWN_ROUNDS
+        # Only its own rounds count: after a long outage the first unknown outcome is the first one.
+        unknown = failure.kind is FailureKind.UNKNOWN_OUTCOME and record.unknown_rounds < UNKNOWN_ROUNDS
         return failure.kind.passes_by_itself or unknown
 
     async def _wait(self, record: StepRecord, failure: Failure) -> None:
         """Pause for a passing reason, then let the caller try again."""
-        timings = self.start.timings
-        pause = min(timings.wait_ceiling, timings.wait_first * 2**record.rounds)
+        pause = growing_pause(self.start.timings, record.rounds)
         pause = max(pause * (0.5 + workflow.random().random() / 2), float(failure.retry_after_seconds or 0))
         first = record.rounds == 0
         record.rounds += 1
+        record.unknown_rounds += failure.kind is FailureKind.UNKNOWN_OUTCOME
         record.state = StepState.WAITING
         if first:
             record.waiting_since = workflow.now()
