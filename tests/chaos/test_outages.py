@@ -1,4 +1,4 @@
-"""Short outages inside ``make test``, yet longer than the server's retries; ``make chaos-outages``: long ones."""
+"""Short outages inside ``make test``, longer than the server's retries; ``make chaos-outages``: long ones."""
 
 from __future__ import annotations
 
