@@ -12,7 +12,7 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke screenshots clean
+.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke bench bench-short screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
@@ -73,6 +73,12 @@ chaos: install-dev ## Every step x fault x seed of a saga (SAGA=, SEEDS=3, SHARD
 
 chaos-smoke: install-dev ## Lose the answer of every write, kill a worker in every step of the demo's deals
 	@$(BIN)/python -m tests.chaos.smoke
+
+bench: install-dev ## Measure speed in pairs, against floors of the same run (PARTS="latency kernel"); some minutes
+	@$(BIN)/python -m bench $(PARTS) $(if $(KEEP),--keep)
+
+bench-short: install-dev ## The same with a few rounds: a look, not a measurement
+	@$(BIN)/python -m bench --short $(PARTS)
 
 screenshots: install-dev ## Take pictures of the Web UI for docs/images (needs chromium)
 	$(BIN)/python -m tests.e2e.screenshots docs/images

@@ -51,7 +51,7 @@ def parse(vendor: str, rows: Iterable[Mapping[str, Any]]) -> list[VendorCall]:
     """Calls from the rows of a simulator's ``/_sim/calls``."""
     found = []
     for row in rows:
-        saga, activity, attempt = ((row["note"] or "").split(" ") + ["", ""])[:3]
+        saga, activity, attempt = (*(row["note"] or "").split(" "), "", "")[:3]
         found.append(
             VendorCall(
                 vendor=vendor,

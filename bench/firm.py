@@ -93,15 +93,7 @@ class BenchFirm:
         number = next(self._starts)
         ready, log = self.folder / f"worker-{number}.ready", self.folder / f"worker-{number}.log"
         command = [sys.executable, "-m", "bench.worker", "--config", str(self.stack.config)]
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                [*command, "--queues", queues],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env={**os.environ, **SECRETS, "TRUEUP__WORKER__READY_FILE": str(ready)},
-            )
+        process = _launch([*command, "--queues", queues], ready, log)
         self.workers.append(process)
         give_up = time.monotonic() + READY
         while not ready.exists():
@@ -181,6 +173,18 @@ class BenchFirm:
         if view.status is not SagaStatus.COMPLETE:
             raise RuntimeError(f"{handle.id} ended as {view.status.value}: {view.headline}")
         return Run(handle, seconds)
+
+
+def _launch(command: list[str], ready: Path, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **SECRETS, "TRUEUP__WORKER__READY_FILE": str(ready)},
+        )
 
 
 @asynccontextmanager

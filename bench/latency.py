@@ -55,7 +55,8 @@ async def slow_vendors(folder: Path, rounds: int, slow: int = SLOW) -> Part:
         rounds: pairs of deals.
         slow: milliseconds per vendor call.
     """
-    quick_deals, slow_deals = [], []
+    quick_deals: list[Deal] = []
+    slow_deals: list[Deal] = []
     async with bench_firm(folder) as firm:
         await firm.add_worker()
         for _ in range(WARM_UP):

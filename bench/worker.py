@@ -26,7 +26,7 @@ async def _noted(client: httpx.AsyncClient, request: httpx.Request, **options: A
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; never returns."""
-    httpx.AsyncClient.send = _noted  # type: ignore[method-assign]
+    httpx.AsyncClient.send = _noted  # type: ignore[method-assign, assignment]
     worker.main(arguments)
 
 
