@@ -11,14 +11,21 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from bench.kernel import kernel_cost
 from bench.latency import slow_vendors
 from bench.machine import in_words, shape
 from bench.result import Part, last_line, text_table
 from runtime.lifecycle import exit_now
 
 Measure = Callable[[Path], Awaitable[Part]]
-FULL: dict[str, Measure] = {"latency": lambda folder: slow_vendors(folder, rounds=9)}
-SHORT: dict[str, Measure] = {"latency": lambda folder: slow_vendors(folder, rounds=3)}
+FULL: dict[str, Measure] = {
+    "latency": lambda folder: slow_vendors(folder, rounds=9),
+    "kernel": lambda folder: kernel_cost(folder, rounds=10, deals=10),
+}
+SHORT: dict[str, Measure] = {
+    "latency": lambda folder: slow_vendors(folder, rounds=3),
+    "kernel": lambda folder: kernel_cost(folder, rounds=2, deals=8),
+}
 
 
 async def bench(parts: dict[str, Measure], work: Path) -> list[Part]:

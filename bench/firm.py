@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from temporalio.client import Client, WorkflowHandle
 
+from activities.contracts import StartSaga
 from bench.calls import VendorCall, parse
 from canonical.saga import SagaStatus, SagaView
 from cli.local.config import SECRETS
@@ -149,16 +150,19 @@ class BenchFirm:
         await self.control("salesforce", "POST", "seed", deal.seed())
         return deal
 
-    async def start(self, deal: Deal) -> Handle:
-        """Start the deal's saga."""
-        command = start_input(
+    def command(self, deal: Deal) -> StartSaga:
+        """What the deal's saga is started with."""
+        return start_input(
             self.settings,
             self.mapping,
             system="sf-main",
             record_id=deal.id + "AAA",
             actor=self.settings.actor("carla"),
         )
-        return await start(self.client, command)
+
+    async def start(self, deal: Deal) -> Handle:
+        """Start the deal's saga."""
+        return await start(self.client, self.command(deal))
 
     async def run(self, deal: Deal) -> Run:
         """Carry a won deal to its end.
