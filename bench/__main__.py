@@ -15,16 +15,19 @@ from bench.kernel import kernel_cost
 from bench.latency import slow_vendors
 from bench.machine import in_words, shape
 from bench.result import Part, last_line, text_table
+from bench.server import profiles
 from runtime.lifecycle import exit_now
 
 Measure = Callable[[Path], Awaitable[Part]]
 FULL: dict[str, Measure] = {
     "latency": lambda folder: slow_vendors(folder, rounds=9),
     "kernel": lambda folder: kernel_cost(folder, rounds=10, deals=10),
+    "server": lambda folder: profiles(folder, pairs=25, deals=7),
 }
 SHORT: dict[str, Measure] = {
     "latency": lambda folder: slow_vendors(folder, rounds=3),
     "kernel": lambda folder: kernel_cost(folder, rounds=2, deals=8),
+    "server": lambda folder: profiles(folder, pairs=7, deals=2),
 }
 
 

@@ -25,6 +25,7 @@ from cli.local.config import SECRETS
 from cli.local.deals import NORTHWIND, Deal
 from cli.local.stack import ROOT, Stack
 from runtime.client import connect
+from runtime.devserver import DevServer
 from runtime.settings import Settings
 from tests.chaos.deals import copy
 from wiring.start import start, start_input
@@ -51,6 +52,9 @@ class BenchFirm:
     """A running stack without Web UI and mail, and one worker process for all queues."""
 
     folder: Path
+    server: type[DevServer] = DevServer
+    database: Path | None = None
+    """Temporal's; in memory when empty."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Changes of ``cli.local.config.Places``."""
     stack: Stack = field(init=False)
@@ -64,8 +68,12 @@ class BenchFirm:
 
     async def open(self) -> BenchFirm:
         """Start everything but workers."""
-        self.stack = Stack(self.folder, ui=False, mail=False, config_changes=self.changes)
+        self.stack = Stack(
+            self.folder, ui=False, mail=False, database=self.database, config_changes=self.changes
+        )
         await self.stack.start()
+        if self.server is not DevServer:
+            await self._exchange_server()
         self.settings = self.stack.settings()
         self.client = await connect(self.settings.temporal)
         systems = ConnectedSystems(self.settings, None)
@@ -73,6 +81,18 @@ class BenchFirm:
         await systems.close()
         self.http = httpx.AsyncClient(timeout=60, trust_env=False)
         return self
+
+    async def _exchange_server(self) -> None:
+        """Put another Temporal server where the stack's own was."""
+        old = self.stack.server
+        await asyncio.to_thread(old.stop)
+        if self.database is not None:
+            for file in self.database.parent.glob(f"{self.database.name}*"):
+                file.unlink()
+        self.stack.server = self.server(ui=False, database=self.database, log_file=old.log_file)
+        await self.stack.server.start()
+        config = self.stack.config.read_text()
+        self.stack.config.write_text(config.replace(old.address, self.stack.server.address))
 
     async def close(self) -> None:
         """Take everything down."""
@@ -192,9 +212,9 @@ def _launch(command: list[str], ready: Path, log: Path) -> subprocess.Popen[byte
 
 
 @asynccontextmanager
-async def bench_firm(folder: Path, **changes: Any) -> AsyncIterator[BenchFirm]:
-    """A firm that is up, with no worker yet."""
-    firm = BenchFirm(folder, changes)
+async def bench_firm(folder: Path, **options: Any) -> AsyncIterator[BenchFirm]:
+    """A firm that is up, with no worker yet; options as ``BenchFirm`` has them."""
+    firm = BenchFirm(folder, **options)
     try:
         yield await firm.open()
     finally:
