@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from bench.kernel import kernel_cost
+from bench.kill import killed
 from bench.latency import slow_vendors
 from bench.machine import in_words, shape
 from bench.result import Part, last_line, text_table
@@ -23,11 +24,13 @@ FULL: dict[str, Measure] = {
     "latency": lambda folder: slow_vendors(folder, rounds=9),
     "kernel": lambda folder: kernel_cost(folder, rounds=10, deals=10),
     "server": lambda folder: profiles(folder, pairs=25, deals=7),
+    "kill": lambda folder: killed(folder, deals=200),
 }
 SHORT: dict[str, Measure] = {
     "latency": lambda folder: slow_vendors(folder, rounds=3),
     "kernel": lambda folder: kernel_cost(folder, rounds=2, deals=8),
     "server": lambda folder: profiles(folder, pairs=7, deals=2),
+    "kill": lambda folder: killed(folder, deals=20),
 }
 
 

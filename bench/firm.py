@@ -28,6 +28,8 @@ from runtime.client import connect
 from runtime.devserver import DevServer
 from runtime.settings import Settings
 from tests.chaos.deals import copy
+from tests.chaos.vendors import Records
+from tests.chaos.vendors import parse as parse_records
 from wiring.start import start, start_input
 from wiring.systems import ConnectedSystems
 
@@ -161,6 +163,18 @@ class BenchFirm:
         for vendor in self.vendors:
             found += parse(vendor, (await self.control(vendor, "GET", "calls"))["calls"])
         return [call for call in found if saga is None or call.saga == saga]
+
+    def accepted(self) -> int:
+        """How many writes all vendors have accepted so far."""
+        return sum(len(running.simulator.store.writes) for running in self.stack.vendors)
+
+    async def records(self) -> Records:
+        """What all vendors hold now."""
+        found = {}
+        for running in self.stack.vendors:
+            answer = await self.http.get(f"{running.base_url}/_sim/records")
+            found[running.simulator.name] = answer.text
+        return parse_records(found)
 
     # --- deals --------------------------------------------------------------------------------------
 
