@@ -125,14 +125,20 @@ class BenchFirm:
             await asyncio.sleep(0.02)
         return process
 
-    def kill_workers(self) -> None:
-        """SIGKILL to every worker process, all at once; then wait for their ends."""
+    def kill_workers(self) -> float:
+        """SIGKILL to every worker process, all at once; then wait for their ends.
+
+        Returns:
+            When, in seconds since 1970.
+        """
+        at = time.time()
         for process in self.workers:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
         for process in self.workers:
             process.wait()
         self.workers.clear()
+        return at
 
     # --- vendors ------------------------------------------------------------------------------------
 
