@@ -9,10 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from bench.firm import bench_firm
 from bench.kernel import kernel_cost
-from bench.kill import killed
+from bench.kill import ROLES, killed
 from bench.latency import slow_vendors
 from bench.machine import in_words, shape
 from bench.result import Part, last_line, text_table
@@ -20,18 +22,42 @@ from bench.server import profiles
 from runtime.lifecycle import exit_now
 
 Measure = Callable[[Path], Awaitable[Part]]
-FULL: dict[str, Measure] = {
-    "latency": lambda folder: slow_vendors(folder, rounds=9),
-    "kernel": lambda folder: kernel_cost(folder, rounds=10, deals=10),
-    "server": lambda folder: profiles(folder, pairs=25, deals=7),
-    "kill": lambda folder: killed(folder, deals=200),
-}
-SHORT: dict[str, Measure] = {
-    "latency": lambda folder: slow_vendors(folder, rounds=3),
-    "kernel": lambda folder: kernel_cost(folder, rounds=2, deals=8),
-    "server": lambda folder: profiles(folder, pairs=7, deals=2),
-    "kill": lambda folder: killed(folder, deals=20),
-}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    latency_rounds: int
+    kernel_rounds: int
+    kernel_deals: int
+    server_pairs: int
+    killed_deals: int
+
+
+FULL = Size(9, kernel_rounds=10, kernel_deals=10, server_pairs=30, killed_deals=200)
+SHORT = Size(3, kernel_rounds=2, kernel_deals=8, server_pairs=8, killed_deals=20)
+
+
+def measures(size: Size) -> dict[str, Measure]:
+    """The measurements by name."""
+
+    async def latency(folder: Path) -> Part:
+        async with bench_firm(folder) as firm:
+            return await slow_vendors(firm, size.latency_rounds)
+
+    async def kernel(folder: Path) -> Part:
+        async with bench_firm(folder) as firm:
+            return await kernel_cost(firm, size.kernel_rounds, size.kernel_deals)
+
+    async def server(folder: Path) -> Part:
+        return await profiles(folder, size.server_pairs)
+
+    async def kill(folder: Path) -> Part:
+        async with bench_firm(folder, ROLES) as firm:
+            return await killed(firm, size.killed_deals)
+
+    return {"latency": latency, "kernel": kernel, "server": server, "kill": kill}
 
 
 async def bench(parts: dict[str, Measure], work: Path) -> list[Part]:
@@ -49,9 +75,13 @@ def main() -> None:
     """Entry point; never returns."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--short", action="store_true", help="fewer rounds: a look, not a measurement")
-    parser.add_argument("parts", nargs="*", choices=[*FULL, []], help="which; all by default")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="latency, kernel, server, kill; all by default"
+    )
     given = parser.parse_args()
-    known = SHORT if given.short else FULL
+    known = measures(SHORT if given.short else FULL)
+    if unknown := set(given.parts) - set(known):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     chosen = {name: measure for name, measure in known.items() if not given.parts or name in given.parts}
     began, work = time.monotonic(), Path(tempfile.mkdtemp(prefix="trueup-bench-"))
     try:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,6 @@ from cli.local.config import SECRETS
 from cli.local.deals import NORTHWIND, Deal
 from cli.local.stack import ROOT, Stack
 from runtime.client import connect
-from runtime.devserver import DevServer
 from runtime.settings import Settings
 from tests.chaos.deals import copy
 from tests.chaos.vendors import Records
@@ -37,6 +36,8 @@ FIRST_NUMBER = 20
 """Numbers of the copies of a deal begin here; below are the demo's own."""
 READY = 60.0
 """Seconds for a worker process to import everything and poll."""
+WARM_UP = 2
+"""Deals before the first that counts: sign-in, imports, connections."""
 Handle = WorkflowHandle[Any, SagaView]
 
 
@@ -54,9 +55,6 @@ class BenchFirm:
     """A running stack without Web UI and mail, and one worker process for all queues."""
 
     folder: Path
-    server: type[DevServer] = DevServer
-    database: Path | None = None
-    """Temporal's; in memory when empty."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Changes of ``cli.local.config.Places``."""
     stack: Stack = field(init=False)
@@ -64,18 +62,15 @@ class BenchFirm:
     client: Client = field(init=False)
     http: httpx.AsyncClient = field(init=False)
     mapping: dict[str, str] = field(init=False)
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    """By the queues they serve, as ``--queues`` names them; empty for all."""
     _numbers: Any = field(default_factory=lambda: itertools.count(FIRST_NUMBER))
     _starts: Any = field(default_factory=lambda: itertools.count(1))
 
     async def open(self) -> BenchFirm:
         """Start everything but workers."""
-        self.stack = Stack(
-            self.folder, ui=False, mail=False, database=self.database, config_changes=self.changes
-        )
+        self.stack = Stack(self.folder, ui=False, mail=False, config_changes=self.changes)
         await self.stack.start()
-        if self.server is not DevServer:
-            await self._exchange_server()
         self.settings = self.stack.settings()
         self.client = await connect(self.settings.temporal)
         systems = ConnectedSystems(self.settings, None)
@@ -83,18 +78,6 @@ class BenchFirm:
         await systems.close()
         self.http = httpx.AsyncClient(timeout=60, trust_env=False)
         return self
-
-    async def _exchange_server(self) -> None:
-        """Put another Temporal server where the stack's own was."""
-        old = self.stack.server
-        await asyncio.to_thread(old.stop)
-        if self.database is not None:
-            for file in self.database.parent.glob(f"{self.database.name}*"):
-                file.unlink()
-        self.stack.server = self.server(ui=False, database=self.database, log_file=old.log_file)
-        await self.stack.server.start()
-        config = self.stack.config.read_text()
-        self.stack.config.write_text(config.replace(old.address, self.stack.server.address))
 
     async def close(self) -> None:
         """Take everything down."""
@@ -104,7 +87,7 @@ class BenchFirm:
 
     # --- workers ------------------------------------------------------------------------------------
 
-    async def add_worker(self, queues: str = "") -> subprocess.Popen[bytes]:
+    async def add_worker(self, queues: str = "") -> None:
         """Start one more worker process and wait until it takes work.
 
         Args:
@@ -117,13 +100,12 @@ class BenchFirm:
         ready, log = self.folder / f"worker-{number}.ready", self.folder / f"worker-{number}.log"
         command = [sys.executable, "-m", "bench.worker", "--config", str(self.stack.config)]
         process = _launch([*command, "--queues", queues], ready, log)
-        self.workers.append(process)
+        self.workers[queues] = process
         give_up = time.monotonic() + READY
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > give_up:
                 raise RuntimeError(f"the worker did not start: {log.read_text()[-2000:]}")
             await asyncio.sleep(0.02)
-        return process
 
     def kill_workers(self) -> float:
         """SIGKILL to every worker process, all at once; then wait for their ends.
@@ -132,10 +114,10 @@ class BenchFirm:
             When, in seconds since 1970.
         """
         at = time.time()
-        for process in self.workers:
+        for process in self.workers.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-        for process in self.workers:
+        for process in self.workers.values():
             process.wait()
         self.workers.clear()
         return at
@@ -232,10 +214,21 @@ def _launch(command: list[str], ready: Path, log: Path) -> subprocess.Popen[byte
 
 
 @asynccontextmanager
-async def bench_firm(folder: Path, **options: Any) -> AsyncIterator[BenchFirm]:
-    """A firm that is up, with no worker yet; options as ``BenchFirm`` has them."""
-    firm = BenchFirm(folder, **options)
+async def bench_firm(folder: Path, queues: Sequence[str] = ("",), **changes: Any) -> AsyncIterator[BenchFirm]:
+    """A firm that is up and warm.
+
+    Args:
+        folder: for its files.
+        queues: one worker process for each; all queues in one by default.
+        changes: of ``cli.local.config.Places``.
+    """
+    firm = BenchFirm(folder, changes)
     try:
-        yield await firm.open()
+        await firm.open()
+        for one in queues:
+            await firm.add_worker(one)
+        for _ in range(WARM_UP):
+            await firm.run(await firm.win())
+        yield firm
     finally:
         await firm.close()

@@ -7,11 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench.calls import VendorCall
-from bench.firm import BenchFirm, Handle, bench_firm
-from bench.latency import WARM_UP
+from bench.firm import BenchFirm, Handle
 from bench.result import Goal, Part, Row
 from canonical.saga import SagaStatus, SagaView
 from cli.local.deals import Deal
@@ -20,7 +18,7 @@ from tests.chaos.nodes import graph
 from tests.chaos.oracle import Oracle
 from tests.chaos.verdict import Verdict, compare
 
-ROLES = ("workflows", "ledger", "sf-main,netsuite-emea,kantata-main,hr-export")
+ROLES = ("workflows", "ledger", "sf-main,netsuite-emea,hr-export", "kantata-main")
 """One worker process each, as a larger installation runs them."""
 LATENCY = 100
 """Milliseconds per vendor call: enough for calls to be in flight at any moment."""
@@ -40,38 +38,35 @@ class Moments:
     ended: float
 
 
-async def killed(folder: Path, deals: int) -> Part:
+async def killed(firm: BenchFirm, deals: int) -> Part:
     """Start ``deals`` deals at once, kill every worker when half of their writes are done, start them anew.
 
     Raises:
         TimeoutError: not all deals have ended in time.
     """
-    async with bench_firm(folder) as firm:
-        for role in ROLES:
-            await firm.add_worker(role)
-        usual = [await firm.run(await firm.win()) for _ in range(WARM_UP)][-1]
-        pattern = await firm.calls(usual.handle.id)
-        accepted = firm.accepted()
-        await firm.run(await firm.win())
-        per_deal = firm.accepted() - accepted
-        won = [await firm.win() for _ in range(deals)]
-        before = await firm.records()
-        await firm.latency(LATENCY)
-        started, accepted = time.time(), firm.accepted()
-        tasks = [asyncio.create_task(_result(handle)) for handle in await _start(firm, won)]
-        async with asyncio.timeout(PATIENCE):
-            await _until(lambda: firm.accepted() - accepted >= deals * per_deal / 2)
-            in_flight = sum(not task.done() for task in tasks)
-            killed_at = firm.kill_workers()
-            await firm.add_worker(ROLES[0])
-            serving = time.time()
-            for role in ROLES[1:]:
-                await firm.add_worker(role)
-            views = await asyncio.gather(*tasks)
-        moments = Moments(started, killed_at, serving, time.time())
-        verdict = judge(firm, won, before, await firm.records())
-        calls = [call for call in await firm.calls() if call.began >= started]
-    return report(views, calls, pattern, moments, verdict, in_flight)
+    accepted = firm.accepted()
+    usual = await firm.calls((await firm.run(await firm.win())).handle.id)
+    per_deal = firm.accepted() - accepted
+    won = [await firm.win() for _ in range(deals)]
+    before = await firm.records()
+    await firm.latency(LATENCY)
+    started, accepted = time.time(), firm.accepted()
+    tasks = [asyncio.create_task(_result(handle)) for handle in await _start(firm, won)]
+    async with asyncio.timeout(PATIENCE):
+        await _until(lambda: firm.accepted() - accepted >= deals * per_deal / 2)
+        in_flight = sum(not task.done() for task in tasks)
+        first, *others = firm.workers
+        killed_at = firm.kill_workers()
+        await firm.add_worker(first)
+        serving = time.time()
+        for one in others:
+            await firm.add_worker(one)
+        views = await asyncio.gather(*tasks)
+    moments = Moments(started, killed_at, serving, time.time())
+    await firm.latency(0)
+    verdict = judge(firm, won, before, await firm.records())
+    calls = [call for call in await firm.calls() if call.began >= started]
+    return report(views, calls, usual, moments, verdict, in_flight)
 
 
 async def _until(so: Callable[[], bool]) -> None:
@@ -117,7 +112,7 @@ def again(calls: Iterable[VendorCall], usual: int) -> int:
 def report(
     views: Sequence[SagaView],
     calls: Sequence[VendorCall],
-    pattern: Sequence[VendorCall],
+    usual: Sequence[VendorCall],
     moments: Moments,
     verdict: Verdict,
     in_flight: int,
@@ -125,8 +120,8 @@ def report(
     """The measurement in words and figures."""
     deals = len(views)
     pending = in_flight_at(calls, moments)
-    writes = sum(call.writes for call in pattern)
-    reads = sum(not call.writes and not call.signs_in for call in pattern)
+    writes = sum(call.writes for call in usual)
+    reads = sum(not call.writes and not call.signs_in for call in usual)
     resent = again(calls, writes)
     reread = sum(not call.writes and not call.signs_in for call in calls) - reads * deals
     first = sum(call.writes for call in calls if call.began <= moments.killed)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from bench.calls import VendorCall, count
 from bench.chain import activities, critical_path
-from bench.firm import BenchFirm, Run, bench_firm
+from bench.firm import BenchFirm, Run
 from bench.result import Goal, Part, Row
 from bench.stats import percentile, spread
 
@@ -19,8 +18,6 @@ LONGEST = 8.0
 """Seconds for one deal with slow vendors."""
 OVERHEAD = 1.3
 """A deal's time against the critical path of its own vendor calls."""
-WARM_UP = 2
-"""Deals before the first that counts: sign-in, imports, connections."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +44,21 @@ async def measured(firm: BenchFirm, run: Run) -> Deal:
     return Deal(run.seconds, path.seconds, len(path.calls), len(events), tuple(calls))
 
 
-async def slow_vendors(folder: Path, rounds: int, slow: int = SLOW) -> Part:
+async def slow_vendors(firm: BenchFirm, rounds: int, slow: int = SLOW) -> Part:
     """Deals one at a time, in turn with vendors that answer at once and with slow ones.
 
     Args:
-        folder: for the firm's files.
+        firm: with a worker.
         rounds: pairs of deals.
         slow: milliseconds per vendor call.
     """
-    quick_deals: list[Deal] = []
-    slow_deals: list[Deal] = []
-    async with bench_firm(folder) as firm:
-        await firm.add_worker()
-        for _ in range(WARM_UP):
-            await firm.run(await firm.win())
-        for _ in range(rounds):
-            for milliseconds, kept in ((0, quick_deals), (slow, slow_deals)):
-                await firm.latency(milliseconds)
-                kept.append(await measured(firm, await firm.run(await firm.win())))
-    return report(quick_deals, slow_deals, slow)
+    found: dict[int, list[Deal]] = {0: [], slow: []}
+    for _ in range(rounds):
+        for milliseconds, deals in found.items():
+            await firm.latency(milliseconds)
+            deals.append(await measured(firm, await firm.run(await firm.win())))
+    await firm.latency(0)
+    return report(found[0], found[slow], slow)
 
 
 def report(quick: Sequence[Deal], slow: Sequence[Deal], milliseconds: int) -> Part:

@@ -1,26 +1,29 @@
-"""(c) Our profile of the development server against the server as it comes."""
+"""(c) Our profile of the development server against the server as it comes, idle."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
-from bench.bare import QUEUE, Nothing
-from bench.firm import BenchFirm, bench_firm
-from bench.latency import WARM_UP
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from bench.bare import QUEUE, Nothing, nothing
 from bench.result import Goal, Part, Row
+from bench.sandbox import sandbox
 from bench.stats import paired, percentile
+from runtime.client import connect
 from runtime.devserver import POLL_RATE, SQLITE_PRAGMAS, DevServer
 
 STEPS = 6
 """Activities of the saga that does nothing."""
 FASTER = 2.0
 """How many times sooner the saga that does nothing must be done."""
-SHOWN = {"nothing": f"{STEPS} steps that do nothing", "deal": "one deal, vendors at once"}
+WARM_UP = 3
+"""Sagas that do not count."""
 
 
 class StockServer(DevServer):
@@ -38,77 +41,75 @@ class StockServer(DevServer):
         return kept
 
 
-async def nothing(firm: BenchFirm) -> float:
-    """Seconds that a saga of steps that do nothing takes on an idle server."""
-    began = time.monotonic()
-    await firm.client.execute_workflow(Nothing.run, STEPS, id=f"nothing-{began}", task_queue=QUEUE)
-    return time.monotonic() - began
+@dataclass
+class Profile:
+    """One server and how long its sagas took."""
+
+    client: Client
+    seconds: list[float] = field(default_factory=list)
+
+    async def run(self) -> float:
+        """Seconds of one saga, alone on the server."""
+        began = time.monotonic()
+        await self.client.execute_workflow(Nothing.run, STEPS, id=f"nothing-{began}", task_queue=QUEUE)
+        return time.monotonic() - began
 
 
-async def deal(firm: BenchFirm) -> float:
-    """Seconds that one deal takes with vendors that answer at once."""
-    return (await firm.run(await firm.win())).seconds
-
-
-Seconds = dict[str, dict[str, list[float]]]
-"""What was run -> profile -> seconds of each run, in the order of the rounds."""
-
-
-async def profiles(folder: Path, *, pairs: int, deals: int) -> Part:
-    """Both profiles at once, one run at a time, in turn.
+async def profiles(folder: Path, pairs: int) -> Part:
+    """Both profiles in memory and with a database in a file, all four up at once, one saga at a time.
 
     Args:
-        folder: for the firms' files.
-        pairs: of sagas that do nothing.
-        deals: pairs of deals.
+        folder: for the servers' files.
+        pairs: sagas on each server.
     """
-    memory = await _in_turn(folder / "memory", {nothing: pairs, deal: deals}, file=False)
-    on_file = await _in_turn(folder / "file", {nothing: pairs}, file=True)
-    return report({**memory, **{f"{what}, database in a file": found for what, found in on_file.items()}})
-
-
-async def _in_turn(
-    folder: Path, runs: dict[Callable[[BenchFirm], Awaitable[float]], int], *, file: bool
-) -> Seconds:
-    found: Seconds = defaultdict(lambda: defaultdict(list))
+    found: dict[str, Profile] = {}
     async with AsyncExitStack() as stack:
-        firms = {}
-        for name, server in (("ours", DevServer), ("stock", StockServer)):
-            place = folder / name
-            database = place / "temporal.db" if file else None
-            firm = await stack.enter_async_context(bench_firm(place, server=server, database=database))
-            await firm.add_worker()
-            firms[name] = firm
-        for firm in firms.values():
-            for _ in range(WARM_UP):
-                await nothing(firm)
-                await deal(firm)
-        for run, times in runs.items():
-            for number in range(times):
-                order = list(firms.items())
-                for name, firm in order if number % 2 == 0 else reversed(order):
-                    found[SHOWN[run.__name__]][name].append(await run(firm))
-    return found
+        for where, file in (("memory", None), ("file", "temporal.db")):
+            for name, kind in (("ours", DevServer), ("stock", StockServer)):
+                place = folder / f"{name}-{where}"
+                place.mkdir(parents=True)
+                server = kind(
+                    ui=False, database=place / file if file else None, log_file=place / "temporal.log"
+                )
+                await stack.enter_async_context(server)
+                client = await connect(server.section())
+                await stack.enter_async_context(
+                    Worker(
+                        client,
+                        task_queue=QUEUE,
+                        workflows=[Nothing],
+                        activities=[nothing],
+                        workflow_runner=sandbox(),
+                        build_id="bench",
+                    )
+                )
+                found[f"{name}-{where}"] = Profile(client)
+        for number in range(WARM_UP + pairs):
+            order = list(found.values())
+            for profile in order if number % 2 == 0 else reversed(order):
+                seconds = await profile.run()
+                if number >= WARM_UP:
+                    profile.seconds.append(seconds)
+    return report({name: profile.seconds for name, profile in found.items()})
 
 
-def report(found: Seconds) -> Part:
-    """The measurement in words and figures."""
+def report(seconds: Mapping[str, list[float]]) -> Part:
+    """The measurement in words and figures; ``seconds`` by profile and place of the database."""
     part = Part("server", "Our profile of the development server against the stock one, idle")
-    part.goals = [Goal("stock_to_ours", at_least=FASTER)]
-    for place, (what, seconds) in enumerate(found.items()):
-        ours, stock = ([s * 1000 for s in seconds[name]] for name in ("ours", "stock"))
-        ratio = paired(stock, ours)
-        figure = "stock_to_ours" if place == 0 else ""
-        if figure:
-            part.figures = {
-                figure: round(ratio, 2),
-                "ours_ms_p50": round(percentile(ours, 0.5)),
-                "stock_ms_p50": round(percentile(stock, 0.5)),
-            }
+    for where, suffix in (("memory", ""), ("file", "_file")):
+        ours, stock = seconds[f"ours-{where}"], seconds[f"stock-{where}"]
+        p50 = {name: percentile(one, 0.5) * 1000 for name, one in (("ours", ours), ("stock", stock))}
+        figure = f"stock_to_ours{suffix}"
+        part.figures |= {
+            figure: round(paired(stock, ours), 2),
+            f"ours_ms_p50{suffix}": round(p50["ours"]),
+            f"stock_ms_p50{suffix}": round(p50["stock"]),
+        }
+        part.goals.append(Goal(figure, at_least=FASTER))
         part.rows.append(
             Row(
-                f"{what}: stock / ours, p50 of ms",
-                f"{ratio:.2f} times: {median(stock):.0f} / {median(ours):.0f}",
+                f"{STEPS} steps that do nothing, database in {where}: stock / ours, p50 of ms",
+                f"{part.figures[figure]} times: {p50['stock']:.0f} / {p50['ours']:.0f}",
                 figure,
             )
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.chain import activities, critical_path
 from bench.firm import bench_firm
-from bench.latency import SLOW, WARM_UP
+from bench.latency import SLOW
 from runtime.lifecycle import exit_now
 
 LONGEST = 120
@@ -22,9 +22,6 @@ LONGEST = 120
 async def show(folder: Path, milliseconds: int) -> str:
     """The calls of one deal, step by step."""
     async with bench_firm(folder) as firm:
-        await firm.add_worker()
-        for _ in range(WARM_UP):
-            await firm.run(await firm.win())
         await firm.latency(milliseconds)
         run = await firm.run(await firm.win())
         calls = await firm.calls(run.handle.id)

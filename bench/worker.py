@@ -14,14 +14,14 @@ import httpx
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 import worker
 from bench.bare import QUEUE, Bare, Nothing, nothing
+from bench.sandbox import sandbox
 from ledger.store import Ledger
 from runtime.settings import Settings
 from wiring.systems import ConnectedSystems
-from wiring.workers import PASSED_THROUGH, STICKY, QueueWorker, build_worker, queue_workers
+from wiring.workers import STICKY, QueueWorker, build_worker, queue_workers
 
 NOTE = "X-Sim-Note"
 """The header that simulators keep in their call log."""
@@ -43,13 +43,12 @@ def _queues(settings: Settings, systems: ConnectedSystems, ledger: Ledger) -> li
 def _build(client: Client, one: QueueWorker, settings: Settings) -> Worker:
     if one.queue != QUEUE:
         return build_worker(client, one, settings)
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH, "workflows", "bench")
     return Worker(
         client,
         task_queue=QUEUE,
         workflows=[Bare, Nothing],
         activities=[nothing],
-        workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+        workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=one.slots,
         max_cached_workflows=settings.worker.cached_workflows,
         build_id="bench",
