@@ -31,12 +31,12 @@ class Size:
     latency_rounds: int
     kernel_rounds: int
     kernel_deals: int
-    server_pairs: int
+    server_rounds: int
     killed_deals: int
 
 
-FULL = Size(9, kernel_rounds=10, kernel_deals=10, server_pairs=30, killed_deals=200)
-SHORT = Size(3, kernel_rounds=2, kernel_deals=8, server_pairs=8, killed_deals=20)
+FULL = Size(9, kernel_rounds=10, kernel_deals=10, server_rounds=5, killed_deals=200)
+SHORT = Size(3, kernel_rounds=2, kernel_deals=8, server_rounds=2, killed_deals=20)
 
 
 def measures(size: Size) -> dict[str, Measure]:
@@ -51,7 +51,7 @@ def measures(size: Size) -> dict[str, Measure]:
             return await kernel_cost(firm, size.kernel_rounds, size.kernel_deals)
 
     async def server(folder: Path) -> Part:
-        return await profiles(folder, size.server_pairs)
+        return await profiles(folder, size.server_rounds)
 
     async def kill(folder: Path) -> Part:
         async with bench_firm(folder, ROLES) as firm:
