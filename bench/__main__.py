@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.firm import bench_firm
+from bench.kept import RESULTS, keep, places
 from bench.kernel import kernel_cost
 from bench.kill import ROLES, killed
 from bench.latency import slow_vendors
-from bench.machine import in_words, shape
+from bench.machine import busy, shape
 from bench.result import Part, last_line, text_table
 from bench.server import profiles
 from runtime.lifecycle import exit_now
@@ -66,7 +67,12 @@ async def bench(parts: dict[str, Measure], work: Path) -> list[Part]:
     for name, measure in parts.items():
         began = time.monotonic()
         print(f"{name} ...", file=sys.stderr, flush=True)
-        found.append(await measure(work / name))
+        machine = shape()
+        if busy(machine):
+            print(f"The machine is busy (load {machine['load']}): times will be too long.", file=sys.stderr)
+        part = await measure(work / name)
+        part.machine = machine
+        found.append(part)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     return found
 
@@ -74,6 +80,7 @@ async def bench(parts: dict[str, Measure], work: Path) -> list[Part]:
 def main() -> None:
     """Entry point; never returns."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help=f"write what was found to {RESULTS.name}")
     parser.add_argument("--short", action="store_true", help="fewer rounds: a look, not a measurement")
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help="latency, kernel, server, kill; all by default"
@@ -88,12 +95,14 @@ def main() -> None:
         parts = asyncio.run(bench(chosen, work))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    machine, seconds = shape(), round(time.monotonic() - began)
-    print(in_words(machine))
+    if given.keep:
+        keep(parts)
+    print("\n".join(places(parts)))
     print()
     print(text_table(parts))
     print()
-    print(last_line("bench-short" if given.short else "bench", parts, seconds=seconds, **machine), flush=True)
+    target, seconds = "bench-short" if given.short else "bench", round(time.monotonic() - began)
+    print(last_line(target, parts, seconds=seconds, **parts[0].machine), flush=True)
     exit_now(0)
 
 

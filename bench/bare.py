@@ -28,6 +28,7 @@ from workflows.kernel.core import activity_name, result_type
 from workflows.opportunity.building import Building
 from workflows.opportunity.closing import Closing
 from workflows.opportunity.reading import Reading
+from workflows.opportunity_to_project import OpportunityToProject
 from workflows.saga import Saga
 
 QUEUE = "bench"
@@ -119,31 +120,32 @@ class NoKernel:
 class Bare:
     """The business process of a won deal, with nothing around it."""
 
+    @workflow.init
+    def __init__(self, start: StartSaga) -> None:
+        self.start = start
+        self.bare = NoKernel(start)
+        self.saga = cast(Saga, self.bare)
+        self.reading = Reading(self.saga, start)
+        self.building = Building(self.saga, start)
+        self.closing = Closing(self.saga, start, self.reading, self.building)
+
     @workflow.run
     async def run(self, start: StartSaga) -> SagaView:
         """Carry the deal to an active project, if everything goes well."""
-        bare = NoKernel(start)
-        saga = cast(Saga, bare)
-        reading, building = Reading(saga, start), Building(saga, start)
-        closing = Closing(saga, start, reading, building)
-        plan = await reading.validated_plan()
-        await building.build(plan)
-        if await closing.differences(plan) is not None:
-            raise RuntimeError("the deal changed meanwhile")
-        await closing.activate(plan)
-        await closing.tell_sales_and_pmo(plan)
+        await OpportunityToProject.set_up_engagement(cast(OpportunityToProject, self))
+        ref = self.bare.ref
         view = SagaView(
             saga=SagaName.OPPORTUNITY_TO_PROJECT.value,
-            saga_id=start.saga_id,
-            business_key=bare.ref.business_key,
-            region=start.region,
-            generation=bare.state.generation,
+            saga_id=ref.saga_id,
+            business_key=ref.business_key,
+            region=ref.region,
+            generation=ref.generation,
             status=SagaStatus.COMPLETE,
             headline="Complete",
-            codes=bare.state.codes,
+            codes=self.bare.state.codes,
         )
-        command = FinishSaga(saga=bare.ref, view=view)
-        await bare.call(LedgerActivities.finish_saga, command, LEDGER_QUEUE, CallClass.LEDGER)
+        command = FinishSaga(saga=ref, view=view)
+        await self.bare.call(LedgerActivities.finish_saga, command, LEDGER_QUEUE, CallClass.LEDGER)
         return view
 
 

@@ -46,6 +46,8 @@ class Part:
     rows: list[Row] = field(default_factory=list)
     figures: dict[str, Figure] = field(default_factory=dict)
     goals: list[Goal] = field(default_factory=list)
+    machine: dict[str, str] = field(default_factory=dict)
+    """See ``bench.machine.shape``; taken before the measurement."""
 
     def missed(self) -> list[str]:
         """Goals that were not reached, in words."""
@@ -68,6 +70,7 @@ class Part:
             [Row(**row) for row in data["rows"]],
             data["figures"],
             [Goal(**goal) for goal in data["goals"]],
+            data["machine"],
         )
 
 

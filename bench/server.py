@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ STEPS = 6
 """Activities of the saga that does nothing."""
 FASTER = 2.0
 """How many times sooner the saga that does nothing must be done."""
+MEMORY, FILE = "memory", "file"
 BLOCK, SKIPPED = 12, 4
 """Sagas without a pause between them, and how many of them do not count."""
 PAUSE = 2.0
@@ -74,23 +75,25 @@ class Profile:
         self.seconds += found[SKIPPED:]
 
 
-async def profiles(folder: Path, rounds: int, block: int = BLOCK) -> Part:
+async def profiles(
+    folder: Path, rounds: int, block: int = BLOCK, places: Sequence[str] = (MEMORY, FILE)
+) -> Part:
     """Both profiles, in memory and with a database in a file; all four are up, one works at a time, in turn.
 
     Args:
         folder: for the servers' files.
         rounds: of one block on each server.
         block: sagas in a block.
+        places: where the servers keep their database.
     """
     found: dict[str, Profile] = {}
     async with AsyncExitStack() as stack:
-        for where, file in (("memory", None), ("file", "temporal.db")):
+        for where in places:
             for name, kind in (("ours", DevServer), ("stock", StockServer)):
                 place = folder / f"{name}-{where}"
                 place.mkdir(parents=True)
-                server = kind(
-                    ui=False, database=place / file if file else None, log_file=place / "temporal.log"
-                )
+                database = place / "temporal.db" if where == FILE else None
+                server = kind(ui=False, database=database, log_file=place / "temporal.log")
                 await stack.enter_async_context(server)
                 client = await connect(server.section())
                 await stack.enter_async_context(
@@ -116,7 +119,10 @@ async def profiles(folder: Path, rounds: int, block: int = BLOCK) -> Part:
 def report(found: Mapping[str, Profile]) -> Part:
     """The measurement in words and figures; profiles by name and place of the database."""
     part = Part("server", f"Our profile of the development server, {STEPS} steps that do nothing")
-    for where, suffix in (("memory", ""), ("file", "_file")):
+    for where in (MEMORY, FILE):
+        if f"ours-{where}" not in found:
+            continue
+        suffix = "" if where == MEMORY else f"_{where}"
         ours, stock = found[f"ours-{where}"], found[f"stock-{where}"]
         figure = f"stock_to_ours{suffix}"
         p50 = {name: 1000 * percentile(one.seconds, 0.5) for name, one in (("ours", ours), ("stock", stock))}
