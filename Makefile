@@ -13,7 +13,7 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-race chaos-outages \
-	screenshots clean
+	bench bench-short screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
@@ -82,6 +82,12 @@ chaos-race: install-dev ## Many deals of few clients, each started by command an
 chaos-outages: install-dev ## Temporal, ledger or a vendor away while deals are in flight (DEALS=50, AWAY=300, ONLY=)
 	@$(BIN)/python -m tests.chaos.outages --deals $(or $(DEALS),50) --away $(or $(AWAY),300) \
 		--server-away $(or $(SERVER_AWAY),60) --lanes $(or $(LANES),1) --only "$(ONLY)"
+
+bench: install-dev ## Measure speed in pairs, against floors of the same run (PARTS="latency kernel"); some minutes
+	@$(BIN)/python -m bench $(PARTS) $(if $(KEEP),--keep)
+
+bench-short: install-dev ## The same with a few rounds: a look, not a measurement
+	@$(BIN)/python -m bench --short $(PARTS)
 
 screenshots: install-dev ## Take pictures of the Web UI for docs/images (needs chromium)
 	$(BIN)/python -m tests.e2e.screenshots docs/images

@@ -108,6 +108,8 @@ class Simulator:
 
     name = "vendor"
     CONTROL = "/_sim/"
+    NOTE = "x-sim-note"
+    """A header that a test's caller may set; it stands in the call log and has no other effect."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -202,11 +204,21 @@ class Simulator:
         target = call.raw_path + ("?" + scope["query_string"].decode() if scope["query_string"] else "")
         entry: dict[str, Any] = {
             "at": self.clock.now().isoformat(),
+            "until": None,
             "method": call.method,
             "path": target,
             "status": None,
+            "note": call.headers.get(self.NOTE),
         }
         self.calls.append(entry)
+        try:
+            await self._respond(call, scope, send, target, entry)
+        finally:
+            entry["until"] = self.clock.now().isoformat()
+
+    async def _respond(
+        self, call: Call, scope: Scope, send: Send, target: str, entry: dict[str, Any]
+    ) -> None:
 
         def take(*kinds: FaultKind) -> Fault | None:
             return self.faults.take(call.method, target, call.raw, *kinds)

@@ -22,6 +22,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from activities.failures import SERVER_RETRIES
+from bench import kept
+from bench.result import HEAD
+from bench.result import table as measured
 from canonical.authority import AUTHORITY, Phase
 from canonical.failures import FAILURES_BY_KIND, FailureKind
 from canonical.firm import GatePolicy, MilestoneShape, Policies, RoleNeed, Route, Service
@@ -353,6 +356,12 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+def bench() -> str:
+    """What was measured and kept, with the machine it was measured on."""
+    parts = kept.load()
+    return "\n\n".join([table(HEAD, measured(parts)), *(f"Measured: {one}." for one in kept.places(parts))])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "authority": authority,
     "causes": causes,
@@ -364,5 +373,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "catalogue": catalogue,
     "vendors": vendors,
+    "bench": bench,
 }
 """By the name that stands in a page's mark."""
