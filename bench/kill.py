@@ -22,7 +22,7 @@ ROLES = ("workflows", "ledger", "sf-main,netsuite-emea,hr-export", "kantata-main
 """One worker process each, as a larger installation runs them."""
 LATENCY = 100
 """Milliseconds per vendor call: enough for calls to be in flight at any moment."""
-PATIENCE = 420.0
+PATIENCE = 1500.0
 """Seconds within which everything must have ended."""
 STARTS_AT_ONCE = 20
 
