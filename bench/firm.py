@@ -34,8 +34,8 @@ from wiring.systems import ConnectedSystems
 
 FIRST_NUMBER = 20
 """Numbers of the copies of a deal begin here; below are the demo's own."""
-READY = 60.0
-"""Seconds for a worker process to import everything and poll."""
+READY = 180.0
+"""Seconds for a worker process to import everything and poll; others may use the machine too."""
 WARM_UP = 2
 """Deals before the first that counts: sign-in, imports, connections."""
 Handle = WorkflowHandle[Any, SagaView]
