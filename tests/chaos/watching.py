@@ -34,7 +34,7 @@ async def each(work: Callable[[Any], Awaitable[Any]], things: Sequence[Any]) -> 
 
 
 async def patiently(ask: Callable[[Any], Awaitable[Any]], thing: Any) -> Any:
-    """Ask the server; a busy machine, or a server that has just come back, may take more than one question."""
+    """Ask the server; a busy machine, or a server that has just come back, may need to be asked again."""
     give_up = time.monotonic() + PATIENCE
     while True:
         try:
