@@ -50,7 +50,7 @@ CALL = 2.0
 SYSTEMS, LEDGER, WORKFLOWS = "sf-main,netsuite-emea,kantata-main,hr-export", "ledger", "workflows"
 ROLES = (WORKFLOWS, LEDGER, SYSTEMS)
 """One process each, so that the one that performs a step is the one that dies."""
-READY = 40.0
+READY = 120.0
 """Seconds for a worker to start; the machine is busy on purpose."""
 POLL = 0.02
 
