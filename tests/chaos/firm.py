@@ -50,7 +50,7 @@ CALL = 2.0
 SYSTEMS, LEDGER, WORKFLOWS = "sf-main,netsuite-emea,kantata-main,hr-export", "ledger", "workflows"
 ROLES = (WORKFLOWS, LEDGER, SYSTEMS)
 """One process each, so that the one that performs a step is the one that dies."""
-READY = 40.0
+READY = 120.0
 """Seconds for a worker to start; the machine is busy on purpose."""
 POLL = 0.02
 
@@ -83,7 +83,7 @@ class Zygote:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
         self.process.stdout.close()
 
 

@@ -11,14 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from tests.chaos.firm import ChaosFirm
 
 Handles = Sequence[WorkflowHandle[Any, Any]]
 STUCK = ("parked", "undo-blocked", "gated")
 """A saga in one of these goes on only when a person acts."""
-AT_ONCE = 10
-PAUSE = 0.2
+BUSY = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.UNAVAILABLE)
+AT_ONCE, PAUSE, PATIENCE = 10, 0.5, 60.0
 
 
 async def each(work: Callable[[Any], Awaitable[Any]], things: Sequence[Any]) -> list[Any]:
@@ -32,9 +33,21 @@ async def each(work: Callable[[Any], Awaitable[Any]], things: Sequence[Any]) -> 
     return list(await asyncio.gather(*map(one, things)))
 
 
+async def patiently(ask: Callable[[Any], Awaitable[Any]], thing: Any) -> Any:
+    """Ask the server; a busy machine, or a server that has just come back, may need to be asked again."""
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await ask(thing)
+        except RPCError as refused:
+            if refused.status not in BUSY or time.monotonic() > give_up:
+                raise
+        await asyncio.sleep(PAUSE)
+
+
 async def statuses(firm: ChaosFirm, handles: Handles) -> list[str]:
     """Where the sagas stand; ``closed`` for those that have ended."""
-    return await each(firm.status, handles)
+    return await each(lambda handle: patiently(firm.status, handle), handles)
 
 
 async def until(
@@ -70,7 +83,7 @@ async def ends(firm: ChaosFirm, handles: Handles, seconds: float) -> Ends:
         if status != "closed":
             found.stuck.append(f"{handle.id} is {status}: {view['headline']}")
             continue
-        closed = (await handle.describe()).close_time
+        closed = (await patiently(lambda one: one.describe(), handle)).close_time
         if closed is not None and (found.last is None or closed > found.last):
             found.last = closed
     return found
