@@ -12,11 +12,12 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke screenshots clean
+.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-stateful chaos-planted \
+	screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 # --- the environment ---------------------------------------------------------------------------------
 
@@ -73,6 +74,13 @@ chaos: install-dev ## Every step x fault x seed of a saga (SAGA=, SEEDS=3, SHARD
 
 chaos-smoke: install-dev ## Lose the answer of every write, kill a worker in every step of the demo's deals
 	@$(BIN)/python -m tests.chaos.smoke
+
+chaos-stateful: install-dev ## Generated scenarios, every invariant (EXAMPLES=200, SEED=, LANES=3); pins what fails
+	@$(BIN)/python -m tests.chaos.stateful --examples $(or $(EXAMPLES),200) $(if $(SEED),--seed $(SEED)) \
+		$(if $(LANES),--lanes $(LANES))
+
+chaos-planted: install-dev ## Plant known bugs one by one; say which case of the short version notices each
+	@$(BIN)/python -m tests.chaos.bugs
 
 screenshots: install-dev ## Take pictures of the Web UI for docs/images (needs chromium)
 	$(BIN)/python -m tests.e2e.screenshots docs/images
