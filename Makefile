@@ -13,11 +13,11 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-race chaos-outages \
-	bench bench-short screenshots clean
+	chaos-stateful chaos-planted bench bench-short screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 # --- the environment ---------------------------------------------------------------------------------
 
@@ -88,6 +88,13 @@ bench: install-dev ## Measure speed in pairs, against floors of the same run (PA
 
 bench-short: install-dev ## The same with a few rounds: a look, not a measurement
 	@$(BIN)/python -m bench --short $(PARTS)
+
+chaos-stateful: install-dev ## Generated scenarios, every invariant (EXAMPLES=200, SEED=, LANES=3); pins what fails
+	@$(BIN)/python -m tests.chaos.stateful --examples $(or $(EXAMPLES),200) $(if $(SEED),--seed $(SEED)) \
+		$(if $(LANES),--lanes $(LANES))
+
+chaos-planted: install-dev ## Plant known bugs one by one; say which case of the short version notices each
+	@$(BIN)/python -m tests.chaos.bugs
 
 screenshots: install-dev ## Take pictures of the Web UI for docs/images (needs chromium)
 	$(BIN)/python -m tests.e2e.screenshots docs/images

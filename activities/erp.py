@@ -88,6 +88,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
         shared = {key: shared_key(command.system, ENSURE_CLIENT, key) for key in placements}
         context = self.context(command.saga, command.step)
         total = Performed()
+        found = False
         writes: list[VendorWrite] = []
         for placement in command.placements:
             key = placement.client.key
@@ -97,8 +98,9 @@ class ErpActivitiesOver(Writing, ErpActivities):
                 existing = await self._held(erp, placement, shared[key], command)
             setup = _setup(placement, existing, known=set(placements))
             if existing is not None:
+                found = True
                 total.values[f"{client_symbol(key)}.id"] = existing.ref.id
-                total.records += [existing.ref, *await self._made_of(shared[key], command)]
+                total.records.append(existing.ref)
             plan = await self._plan(erp, context, setup)
             if command.saga.plan:
                 writes += plan
@@ -119,6 +121,8 @@ class ErpActivitiesOver(Writing, ErpActivities):
         if command.saga.plan:
             # A client that exists has an id already: later steps' plans show it.
             return planned(writes, total.values).model_copy(update={"values": total.values})
+        if found:
+            total.records += await self._made_earlier(command)
         return outcome_of(total)
 
     async def _plan(self, erp: ErpPort, context: WriteContext, setup: ClientSetup) -> list[VendorWrite]:
@@ -199,11 +203,14 @@ class ErpActivitiesOver(Writing, ErpActivities):
         )
         return bool(found.rows)
 
-    async def _made_of(self, shared: str, command: EnsureClients) -> list[RecordRef]:
-        """What an earlier attempt of this saga made of a shared record: it is to be named as well."""
-        rows = (await self.effects.ledger.effects(shared=shared, states=[EffectState.DONE])).rows
-        ours = [row for row in rows if row.saga_id == command.saga.saga_id and row.created_by_us]
-        return [row.record for row in reversed(ours) if row.record is not None]
+    async def _made_earlier(self, command: EnsureClients) -> list[RecordRef]:
+        """What an earlier attempt of the step made. A client that is there by now is planned with less: what
+        is not planned any more is to be named all the same.
+        """
+        rows = await self.effects.ledger.effects(
+            step_key=self._step_key(command), states=[EffectState.DONE], limit=1000
+        )
+        return [row.record for row in rows.rows if row.created_by_us and row.record is not None]
 
     @staticmethod
     def _step_key(command: EnsureClients) -> str:

@@ -104,6 +104,8 @@ class World:
         self.trace: list[Move] = []
         self.loose = False
         """Whether a read of the deal may have been answered long after it was asked."""
+        self.broken: list[str] = []
+        """Moves that could not be made at all: the scenario proves nothing from there on."""
         self.latest = 0.0
         """Seconds after which the slowest call of the scenario has been carried out."""
 
@@ -123,7 +125,12 @@ class World:
         if move is None:
             raise ValueError(f"no move {name!r}")
         self.trace.append((name, arguments))
-        await move(**arguments)
+        if self.broken:
+            return
+        try:
+            await move(**arguments)
+        except Exception as error:
+            self.broken.append(f"{name} {arguments} could not be made: {type(error).__name__}: {error}")
 
     def _pick(self, which: int) -> Won | None:
         return self.won[which % len(self.won)] if self.won else None
@@ -355,17 +362,15 @@ class World:
         await self.firm.kill_and_restart(role)
 
     async def move_freeze(self, seconds: float) -> None:
-        """A worker process stands still while another one takes over, and wakes up once more."""
+        """One of two worker processes stands still while the other one takes over, and wakes up once more."""
         self.loose = True
         old = self.firm.pids[SYSTEMS]
+        await self.firm.start_worker(SYSTEMS)
         os.kill(old, signal.SIGSTOP)
-        try:
-            await self.firm.start_worker(SYSTEMS)
-            await asyncio.sleep(seconds)
-            os.kill(old, signal.SIGCONT)
-            await asyncio.sleep(0.4)
-        finally:
-            os.kill(old, signal.SIGKILL)
+        await asyncio.sleep(seconds)
+        os.kill(old, signal.SIGCONT)
+        await asyncio.sleep(0.4)
+        os.kill(old, signal.SIGKILL)
 
     async def move_vendor_clock(self, vendor: str, seconds: float) -> None:
         """A vendor's clock is off: its stamps, and what it thinks of our assertions."""
