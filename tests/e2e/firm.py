@@ -239,6 +239,14 @@ class Firm:
         found = await self.ledger.cases(saga_id=handle.id, state=None)
         return [row.case for row in found.rows]
 
+    async def case(self, handle: Handle) -> ExceptionCase:
+        """The one case of a saga. It is written after the status is set, so it may come a moment later."""
+        async with asyncio.timeout(20):
+            while not (found := await self.cases(handle)):
+                await asyncio.sleep(0.05)
+        (one,) = found
+        return one
+
     # --- vendors -------------------------------------------------------------------------------------
 
     def control(self, system: str, method: str, call: str, body: Any = None) -> Any:

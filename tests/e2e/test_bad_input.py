@@ -222,7 +222,7 @@ async def test_one_defect_is_one_finding(firm: Firm, bad: Bad) -> None:
     attributes = (await handle.describe()).search_attributes
     assert attributes["SagaStatus"] == ["parked"]
     assert attributes["CauseCode"] == [bad.cause.value]
-    (case,) = await firm.cases(handle)
+    case = await firm.case(handle)
     assert case.failure.cause is bad.cause
     assert case.owner
 

@@ -49,7 +49,7 @@ async def test_a_deal_of_three_countries_and_one_that_is_given_up(firm: Firm) ->
     await firm.end(lost)
     assert not difference(before, firm.everything())
 
-    (case,) = await firm.cases(lost)
+    case = await firm.case(lost)
     assert case.state is CaseState.CLOSED
     rows = (await firm.ledger.effects(saga_id=lost.id, limit=100)).rows
     assert rows

@@ -121,7 +121,7 @@ async def test_parked_on_a_missing_tax_registration_corrected_and_retried(firm: 
     view = await firm.until(handle, PARKED)
     assert (parked(view), view.cause) == ("validate", Cause.TAX_REGISTRATION_MISSING)
     assert not difference(before, firm.everything())
-    (case,) = await firm.cases(handle)
+    case = await firm.case(handle)
     assert (case.state, case.transient, case.owner) == (CaseState.OPEN, False, "Finance master data")
     assert str(case.failure.at_stake) == "EUR 88,000.00"
 
@@ -136,7 +136,7 @@ async def test_parked_on_a_missing_tax_registration_corrected_and_retried(firm: 
     await handle.result()
     customer = difference(before, firm.everything()).only("customer")
     assert "NL900000001B01" in str(customer)
-    (case,) = await firm.cases(handle)
+    case = await firm.case(handle)
     assert case.state is CaseState.CLOSED
     attributes = (await handle.describe()).search_attributes
     assert attributes["SagaStatus"] == ["complete"]
@@ -260,6 +260,6 @@ async def test_a_vendor_that_is_away_is_waited_for(firm: Firm, system: str, step
     firm.control(system, "POST", "settings", {"away": False})
     await firm.until(handle, COMPLETE)
     await handle.result()
-    (case,) = await firm.cases(handle)
+    case = await firm.case(handle)
     assert case.state is CaseState.CLOSED
     assert len([row for row in firm.records("netsuite-emea", "job") if row["companyName"] == deal.name]) == 1

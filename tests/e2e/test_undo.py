@@ -116,7 +116,7 @@ async def test_cancelled_while_parked(firm: Firm) -> None:
     await firm.until(handle, UNDONE)
     await firm.end(handle)
     assert not difference(before, firm.everything())
-    (case,) = await firm.cases(handle)
+    case = await firm.case(handle)
     assert case.resolution == "the saga was stopped"
 
 
