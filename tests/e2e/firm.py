@@ -241,9 +241,10 @@ class Firm:
 
     async def case(self, handle: Handle) -> ExceptionCase:
         """The one case of a saga. It is written after the status is set, so it may come a moment later."""
-        async with asyncio.timeout(20):
-            while not (found := await self.cases(handle)):
-                await asyncio.sleep(0.05)
+        for _ in range(400):
+            if found := await self.cases(handle):
+                break
+            await asyncio.sleep(0.05)
         (one,) = found
         return one
 
