@@ -229,7 +229,9 @@ class PsaPort(Writer, Protocol):
 
 
 class BulkPort(Protocol):
-    """Bulk creation with an outcome per line."""
+    """Bulk writes with an outcome per line. The lines of a batch are of one record type and one method, run
+    in no order and not all-or-nothing.
+    """
 
     @property
     def batch_limit(self) -> int:
@@ -237,13 +239,21 @@ class BulkPort(Protocol):
         ...
 
     async def submit_batch(self, key: str, writes: Sequence[VendorWrite]) -> BatchTicket:
-        """Hand over one batch; ``key`` makes a repetition recognisable."""
+        """Hand over one batch; ``key`` makes a repetition recognisable: it is answered with the earlier batch
+        (rule 29). The same key must always come with the same lines.
+
+        Raises:
+            OutcomeUnknown: no answer: hand the same batch over again with the same key.
+            Refused: the batch as a whole; nothing of it landed.
+        """
         ...
 
     async def batch_outcome(
         self, ticket: BatchTicket, writes: Sequence[VendorWrite]
     ) -> list[LineOutcome] | None:
-        """Outcome per line, or None while the vendor still works on it."""
+        """Outcome per line in the order of ``writes``, each proven by reading the record back, or None while
+        the vendor still works on it. May be asked again at any time, also for a batch that ended long ago.
+        """
         ...
 
 
