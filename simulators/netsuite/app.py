@@ -39,6 +39,7 @@ class NetSuite(Simulator):
     def __init__(self) -> None:
         super().__init__()
         self.settings.update(copy.deepcopy(DEFAULTS))
+        self.store.frozen = True
         self.books = Books(self.store, self.clock, self.settings)
         self.gate = Gate(self.settings, self.clock)
         self.records = Records(self.books)
@@ -63,8 +64,6 @@ class NetSuite(Simulator):
         self.books.at = self.clock.now()
         if call.path == TOKEN_PATH:
             return self.gate.issue(call)
-        if self.in_flight > int(self.settings["concurrency_limit"]):
-            raise VendorError(self._over_limit())
         self.gate.check(call)
         self.jobs.run_due()
         self.books.at = self.clock.now()
@@ -97,6 +96,12 @@ class NetSuite(Simulator):
             "accountUnallocatedConcurrencyLimit": limit,
         }
         return Answer(200, body)
+
+    def admit(self, call: Call) -> Answer | None:
+        """The account's limit counts calls on arrival; token calls are not counted against it."""
+        if call.path == TOKEN_PATH or self.in_flight <= int(self.settings["concurrency_limit"]):
+            return None
+        return self._over_limit()
 
     # --- faults -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from simulators.netsuite import (
     rules_time,
     values,
 )
-from simulators.netsuite.state import Books, stamp
+from simulators.netsuite.state import Books, fine, stamp
 from simulators.netsuite.values import Strictness
 
 Prepare = Callable[[Books, Record | None, Record], None]
@@ -292,4 +292,5 @@ class Records:
             body=origin.body,
             operation=operation,
             key=key,
+            accepted_at=fine(self.books.accepted or self.books.at),
         )

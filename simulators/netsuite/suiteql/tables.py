@@ -214,6 +214,31 @@ class Tables:
                     self.cache[table, key] = held
                 yield from held[2]
 
+    def keyed(self, table: str, column: str, values: list[str], view: View) -> Iterator[Row] | None:
+        """Rows whose internal or external id is one of ``values``; None when that takes a full scan.
+
+        A lagging view needs the scan: it may show what is deleted by now.
+        """
+        if view.cutoff is not None or column not in ("id", "externalid", _OWNER.get(table)):
+            return None
+        if column == "id" and table in _OWNER:
+            return None
+        return self._keyed(table, column, values)
+
+    def _keyed(self, table: str, column: str, values: list[str]) -> Iterator[Row]:
+        books, now = self.books, fine(self.books.at)
+        build, zone = _BUILDERS.get(table, _plain), ZoneInfo(books.settings["account_time_zone"])
+        for type_ in TABLES[table]:
+            for value in dict.fromkeys(values):
+                id_ = books.by_external(type_, value) if column == "externalid" else value
+                record = books.get(type_, id_)
+                if record is not None and books.visible_from.get((type_, record["id"]), "") <= now:
+                    yield from build(books, zone, type_, record)
+
+
+_OWNER = {"transactionline": "transaction", "nexttransactionlink": "nextdoc"}
+"""Tables whose rows are parts of a record: the column that names it."""
+
 
 def _id(value: str | None) -> int | str | None:
     return int(value) if value is not None and value.lstrip("-").isdigit() else value
