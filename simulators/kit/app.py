@@ -114,7 +114,7 @@ class Simulator:
         raise VendorError(Answer(404, {"error": f"{self.name}: no handler for {call.method} {call.path}"}))
 
     def admit(self, call: Call) -> Answer | None:
-        """The vendor's refusal of a call on arrival (limits on calls in flight, this one counted), or None."""
+        """The vendor's refusal of a call on arrival (this one counted as in flight), or None."""
         return None
 
     def error(self, status: int, message: str, call: Call) -> Answer:

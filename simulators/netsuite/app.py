@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from simulators.kit import Answer, Call, Simulator, VendorError
-from simulators.netsuite import errors, render
+from simulators.netsuite import errors, people, render
 from simulators.netsuite.auth import TOKEN_PATH, Gate
 from simulators.netsuite.jobs import BASE as ASYNC_BASE
 from simulators.netsuite.jobs import Jobs
@@ -126,7 +126,8 @@ class NetSuite(Simulator):
         return super()._control(call)
 
     def control(self, call: Call) -> Answer | None:
-        """``POST /_sim/schema`` adds custom fields, ``GET`` lists them; ``GET /_sim/jobs`` lists jobs."""
+        """Custom fields, jobs, period locks, the account's own billing run: see README.md."""
+        self.books.at = self.clock.now()
         match call.method, call.path.removeprefix(self.CONTROL).strip("/"):
             case "POST", "schema":
                 self.books.define(call.json())
@@ -139,6 +140,11 @@ class NetSuite(Simulator):
                     for j in self.jobs.jobs.values()
                 ]
                 return Answer(200, rows)
+            case "POST", "periods":
+                return Answer(200, people.set_locks(self.records, call.json()))
+            case "POST", "billing-run":
+                body = call.json()
+                return Answer(200, people.billing_run(self.records, body["date"], body.get("jobs")))
         return None
 
     def reset(self) -> None:

@@ -28,7 +28,7 @@ def stamp(at: datetime) -> str:
 
 def fine(at: datetime) -> str:
     """An instant in UTC with microseconds, of fixed width, so that text order is time order."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def ref_id(value: Any) -> str | None:

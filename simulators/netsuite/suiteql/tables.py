@@ -219,11 +219,18 @@ class Tables:
 
         A lagging view needs the scan: it may show what is deleted by now.
         """
-        if view.cutoff is not None or column not in ("id", "externalid", _OWNER.get(table)):
+        if view.cutoff is not None:
             return None
-        if column == "id" and table in _OWNER:
-            return None
-        return self._keyed(table, column, values)
+        if table in _OWNER:
+            if column == "timebill" and table == "transactionline":
+                return self._keyed(table, "transaction", self._invoices_of(values))
+            return self._keyed(table, column, values) if column == _OWNER[table] else None
+        return self._keyed(table, column, values) if column in ("id", "externalid") else None
+
+    def _invoices_of(self, entries: list[str]) -> list[str]:
+        """Ids of the documents that refer to time entries."""
+        found = (key for entry in entries for key in self.books.referring("timeBill", entry))
+        return list(dict.fromkeys(id_ for type_, id_ in found if type_ in TRANSACTION_TYPES))
 
     def _keyed(self, table: str, column: str, values: list[str]) -> Iterator[Row]:
         books, now = self.books, fine(self.books.at)
