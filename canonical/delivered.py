@@ -120,7 +120,7 @@ class DeliveredMilestone(Canonical):
     amount: Money | None = None
     """What delivery believes it is worth; the contract's amount counts (rule 8)."""
     archived: bool = False
-    changed_at: datetime
+    changed_at: datetime | None = None
 
 
 class DeliveredProject(Canonical):

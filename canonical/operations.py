@@ -314,3 +314,5 @@ class BatchTicket(Canonical):
     id: str
     earlier: bool = False
     """The vendor had accepted it before (rule 29): its outcome may already be there."""
+    told: tuple[LineOutcome, ...] = ()
+    """Lines that a vendor without jobs refused right away."""

@@ -7,7 +7,7 @@ entry comes as it is now; a cursor only says which ones to look at.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 from canonical.delivered import (
@@ -24,31 +24,44 @@ from canonical.delivered import (
 )
 from canonical.operations import ChangePage, WriteContext
 from canonical.writes import VendorWrite
-from connectors.ports import Writer
+from connectors.ports import BulkPort, Writer
 
 
-class DeliveryFeed(Writer, Protocol):
-    """Approved time and expenses, milestones, projects, marks (rules 27, 28, 33)."""
+class DeliveryFeed(BulkPort, Writer, Protocol):
+    """Approved time and expenses, milestones, projects, marks (rules 27, 28, 33).
+
+    ``submit_batch`` takes marks: setting one again is harmless, so a batch whose outcome is unknown is handed
+    over again.
+    """
 
     @property
     def feed(self) -> FeedCapabilities:
         """What this system's feed can and cannot do."""
         ...
 
-    async def time_changes(self, cursor: str | None, *, limit: int = 2_000) -> TimePage:
+    async def time_changes(
+        self, cursor: str | None, *, since: datetime | None = None, limit: int = 2_000
+    ) -> TimePage:
         """First cursor: entries whose own record changed, approved or not, archived projects included.
 
-        ``limit`` is a wish: a page may hold somewhat more. An entry that changes while the pages are read
-        comes again; none is left out.
+        ``since`` is where a poll without a cursor begins. ``limit`` is a wish: a page may hold somewhat more.
+        An entry may come again in the version that is known; none is left out, also when entries change
+        while the pages are read. A cursor is text of up to some 25 kB and belongs into the ledger, not into
+        a workflow's history.
 
         Raises:
             Defect: ``cursor`` is not one of this connector's.
         """
         ...
 
-    async def approval_changes(self, cursor: str | None) -> ChangePage:
+    async def approval_changes(
+        self, cursor: str | None, *, since: datetime | None = None, limit: int = 2_000
+    ) -> ChangePage:
         """Second cursor: approvals, rejections and cancellations, as hints that an entry is to be read again
-        (``read_time``): an approval need not touch the entry itself.
+        (``read_time``): an approval need not touch the entry itself. Otherwise as ``time_changes``.
+
+        Raises:
+            Transient: the list kept shifting while it was read.
         """
         ...
 
@@ -93,11 +106,9 @@ class DeliveryFeed(Writer, Protocol):
         ...
 
     def plan_marks(self, context: WriteContext, marks: Sequence[ExportMark]) -> list[VendorWrite]:
-        """Mark lines as taken by the ERP; marking again changes the document. Each mark is a call of its own,
-        independent of the others (``FeedCapabilities.marks_per_call``).
-        """
+        """Mark lines as taken by the ERP; marking again changes the document. Fit for ``submit_batch``."""
         ...
 
     def plan_unmarks(self, context: WriteContext, marks: Sequence[HeldMark]) -> list[VendorWrite]:
-        """Take marks off, for lines that were reversed."""
+        """Take marks off, for lines that were reversed. Fit for ``submit_batch``."""
         ...

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from canonical.authority import Phase
 from canonical.billing import BillingEvent
+from canonical.delivered import ExportMark, LineKind
 from canonical.money import Money
 from canonical.writes import VendorWrite, resolve_write
 from connectors.kantata import billing_plans
@@ -109,20 +110,29 @@ async def drive_kantata(site: Site) -> None:
     sent = subject.vendor("POST", "timesheet_submissions", {"timesheet_submission": week})
     number, resolution = sent["results"][0]["id"], {"resolution": {"description": "ok"}}
     subject.vendor("PUT", f"timesheet_submissions/{number}/approve", resolution)
-    page = await psa.feeds.time_changes(None)
-    await psa.feeds.time_changes(page.cursor)
-    await psa.feeds.submission_changes(None)
-    await psa.feeds.deletions(None)
-    await psa.feeds.approvals_of([time])
-    await psa.feeds.expenses(date(2026, 1, 1), date(2026, 1, 31), {}, {})
+    page = await psa.time_changes(None)
+    await psa.time_changes(page.cursor)
+    await psa.approval_changes(None)
+    await psa.read_time([time])
+    month = (date(2026, 1, 1), date(2026, 1, 31))
+    await psa.expenses(*month)
+    await psa.present(LineKind.TIME, *month)
+    await psa.milestones([id_])
+    await psa.projects([id_])
+    bought = subject.build(subscribed_events=True)
+    await bought.deletions(None)
+    await bought.close()
     settings, system = psa._settings, kantata.SYSTEM
-    line = billing_plans.ExportedLine(subject_type="TimeEntry", subject_id=time, document="INV-1")
+    mark = ExportMark(kind=LineKind.TIME, id=time, document="INV-1")
     copy = billing_plans.InvoiceCopy(
         key="INV-1", number="INV-1", project=id_, time_entry_ids=(time,), issued_on=date(2026, 2, 1),
         payment_days=30, purchase_order="PO 1", project_code=kantata.CODE,
     )  # fmt: skip
-    for write in billing_plans.plan_exported(system, settings, after, [line]):
-        await make(write)
+    marks = psa.plan_marks(after, [mark])
+    await psa.batch_outcome(await psa.submit_batch("B1", marks), marks)
+    held = await psa.marks(LineKind.TIME, [time])
+    await make(psa.plan_unmarks(after, held)[0])
+    await make(marks[0])
     invoice = billing_plans.plan_invoice(system, settings, after, copy)
     await make(invoice)
     number = values[f"{invoice.symbol}.id"]
