@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
+from datetime import date
 from enum import StrEnum
 
+from canonical.refs import RecordRef
 from canonical.writes import VendorWrite
 
 TEMPORAL_ID_LIMIT = 255
@@ -21,6 +24,10 @@ class SagaName(StrEnum):
 
     OPPORTUNITY_TO_PROJECT = "opportunity-to-project"
     TIME_TO_BILLING = "time-to-billing"
+    POST_APPROVED_TIME = "post-approved-time"
+    """First half of time-to-billing, on its own clock (rule 23)."""
+    BILL_CONTRACT = "bill-contract"
+    """Second half of time-to-billing, on its own clock (rule 23)."""
     INVOICE_FEEDBACK = "invoice-feedback"
     CHANGE_ORDER = "change-order"
 
@@ -28,6 +35,8 @@ class SagaName(StrEnum):
 _SHORT = {
     SagaName.OPPORTUNITY_TO_PROJECT: "o2p",
     SagaName.TIME_TO_BILLING: "t2b",
+    SagaName.POST_APPROVED_TIME: "pat",
+    SagaName.BILL_CONTRACT: "bil",
     SagaName.INVOICE_FEEDBACK: "inv",
     SagaName.CHANGE_ORDER: "co",
 }
@@ -109,6 +118,104 @@ def contract_key(deal: str, entity: str, currency: str) -> str:
 def project_key(contract: str, region: str, service: str) -> str:
     """Business identity of a delivery project: contract, delivery region and sold service."""
     return f"{contract}.{region}.{service}"
+
+
+# --- time to billing ------------------------------------------------------------------------------
+
+
+def time_to_billing_id(region: str, erp: str, psa: str, cutoff: date) -> str:
+    """Workflow id of one close: a route (delivery system to ERP) and its cutoff day."""
+    return saga_id(SagaName.TIME_TO_BILLING, region, erp, f"{psa}.{cutoff.isoformat()}")
+
+
+def post_approved_time_id(region: str, erp: str, psa: str) -> str:
+    """Workflow id of posting on a route: one at a time, on its own clock (rule 23)."""
+    return saga_id(SagaName.POST_APPROVED_TIME, region, erp, psa)
+
+
+def bill_contract_id(region: str, erp: str, group: str, cycle: str) -> str:
+    """Workflow id of billing one group for one cycle (rule 25)."""
+    return saga_id(SagaName.BILL_CONTRACT, region, erp, f"{group}.{cycle}")
+
+
+def item_key(source: RecordRef, revision: str) -> str:
+    """Business identity of a billable item: source record and revision (rule 1)."""
+    return _plain(f"{source}@{revision}")
+
+
+def fee_source(kind: str, contract: str, key: str) -> RecordRef:
+    """The source of a billable amount that the contract makes: its kind, contract and key within it.
+
+    For schedule dates and milestones ``key`` is the schedule date's, for periods the cycle's, for
+    adjustments the adjusted item's with the revision that caused it.
+    """
+    return RecordRef(system="contract", type=kind, id=f"{contract}/{key}")
+
+
+def allocation_key(item: str, part: int, release: int = 0) -> str:
+    """Key of an allocation: the item's ``part``; ``release`` counts what was taken back of that part."""
+    return f"{item}#{part}" + (f"-{release}" if release else "")
+
+
+def billing_group_key(*parts: str | None) -> str:
+    """Key of a billing group: readable, with a digest of all parts, safe in a workflow id (rule 25)."""
+    whole = "\x1f".join(part or "" for part in parts)
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:12]
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", ".".join(part for part in parts if part)).strip("-.")
+    return f"{readable[:80]}-{digest}"
+
+
+def invoice_key(group: str, cycle: str, sequence: int) -> str:
+    """Business identity of an invoice (rule 25)."""
+    return f"{group}/{cycle}/{sequence}"
+
+
+def credit_key(invoice: str, number: int) -> str:
+    """Business identity of a credit: the invoice it corrects and how many there were before."""
+    return f"{invoice}/credit-{number}"
+
+
+def cap_key(contract: str, scope: str, subject: str | None) -> str:
+    """What a cap's use is counted under (rule 31)."""
+    return _plain("cap/" + "/".join((contract, scope, subject or "")))
+
+
+def purchase_order_key(seller: str, bill_to: str, number: str) -> str:
+    """What a purchase order's use is counted under: all contracts under it draw on the same amount."""
+    return _plain(f"po/{seller}/{bill_to}/{number}")
+
+
+def retainer_account(contract: str, line: str) -> str:
+    """The account of a retainer: a contract line."""
+    return _plain(f"retainer/{contract}/{line}")
+
+
+def movement_key(account: str, kind: str, identity: str) -> str:
+    """Business identity of a retainer's movement: period, allocation or decision."""
+    return f"{account}/{kind}/{identity}"
+
+
+def piece_key(saga: str, generation: int, purpose: str, number: int) -> str:
+    """A piece of a long piece of work: what a workflow carries instead of lines."""
+    return f"{saga}|g{generation}|{purpose}|{number}"
+
+
+def batch_key(system: str, purpose: str, number: int, lines: Iterable[str]) -> str:
+    """Key of one batch. It contains a digest of its lines: the same key always means the same lines, also
+    after a ledger was restored and counts from an earlier number again (rule 29).
+    """
+    digest = hashlib.sha256("\x1f".join(sorted(lines)).encode()).hexdigest()[:16]
+    return f"{system}|{purpose}|{number}|{digest}"
+
+
+def cursor_name(system: str, feed: str) -> str:
+    """Name of a polling position (rule 28)."""
+    return f"{system}|{feed}"
+
+
+def _plain(text: str) -> str:
+    """Without the separator of effect keys, which these become part of."""
+    return text.replace("|", "/")
 
 
 def write_label(write: VendorWrite) -> str:

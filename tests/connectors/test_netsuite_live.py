@@ -10,8 +10,9 @@ import pytest
 
 from canonical.authority import Phase
 from canonical.causes import Cause
-from canonical.engagement import BillingMethod, PurchaseOrder
+from canonical.engagement import BillingMethod
 from canonical.failures import Conflict, Refused
+from canonical.terms import PurchaseOrder
 from canonical.writes import UndoResult, VendorWrite, resolve_write
 from connectors.ports import BulkPort, ErpPort
 from tests.acceptance.netsuite import Subject

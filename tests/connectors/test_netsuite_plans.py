@@ -10,11 +10,12 @@ import pytest
 from canonical.authority import Phase
 from canonical.billing import ApprovalState, BillingEvent, TimeEntry
 from canonical.causes import Cause
-from canonical.engagement import BillingMethod, PurchaseOrder, RevenueMethod
+from canonical.engagement import BillingMethod, RevenueMethod
 from canonical.failures import Defect, Refused
 from canonical.money import Money
 from canonical.operations import ErpClient
 from canonical.refs import Dimensions, RecordRef
+from canonical.terms import PurchaseOrder
 from canonical.writes import KeyStyle, VendorWrite, WriteKind, resolve_write, symbol
 from connectors.netsuite.billing_plans import (
     BillingPlanner,

@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from activities.failures import SERVER_RETRIES
 from canonical.authority import AUTHORITY, Phase
 from canonical.failures import FAILURES_BY_KIND, FailureKind
-from canonical.firm import GatePolicy, MilestoneShape, Policies, RoleNeed, Route, Service
+from canonical.firm import BillingPolicy, GatePolicy, MilestoneShape, Policies, RoleNeed, Route, Service
 from canonical.money import CurrencyCode
 from canonical.names import SearchAttribute
 from canonical.parties import LegalEntity
@@ -225,7 +225,9 @@ def catalogue() -> str:
         "[[services]] milestones": MilestoneShape,
         "[[routes]]": Route,
         "[policies]": Policies,
-        "[policies.credit_review], [policies.sow_gate], [policies.client_choice]": GatePolicy,
+        "[policies.billing]": BillingPolicy,
+        "[policies.credit_review], [policies.sow_gate], [policies.client_choice], "
+        "[policies.billing.draft_review], [policies.billing.credit_approval]": GatePolicy,
     }
     return "\n\n".join(_section(title, model) for title, model in places.items())
 
