@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from datetime import date
 from enum import StrEnum
 
 from canonical.refs import RecordRef
@@ -25,9 +24,10 @@ class SagaName(StrEnum):
     OPPORTUNITY_TO_PROJECT = "opportunity-to-project"
     TIME_TO_BILLING = "time-to-billing"
     POST_APPROVED_TIME = "post-approved-time"
-    """First half of time-to-billing, on its own clock (rule 23)."""
     BILL_CONTRACT = "bill-contract"
-    """Second half of time-to-billing, on its own clock (rule 23)."""
+    CREDIT_INVOICE = "credit-invoice"
+    REVERSE_POSTED = "reverse-posted"
+    RELEASE_HELD = "release-held"
     INVOICE_FEEDBACK = "invoice-feedback"
     CHANGE_ORDER = "change-order"
 
@@ -36,7 +36,10 @@ _SHORT = {
     SagaName.OPPORTUNITY_TO_PROJECT: "o2p",
     SagaName.TIME_TO_BILLING: "t2b",
     SagaName.POST_APPROVED_TIME: "pat",
-    SagaName.BILL_CONTRACT: "bil",
+    SagaName.BILL_CONTRACT: "bill",
+    SagaName.CREDIT_INVOICE: "cr",
+    SagaName.REVERSE_POSTED: "rev",
+    SagaName.RELEASE_HELD: "rel",
     SagaName.INVOICE_FEEDBACK: "inv",
     SagaName.CHANGE_ORDER: "co",
 }
@@ -90,6 +93,16 @@ def step_key(saga: str, generation: int, step: str) -> str:
     return f"{saga.removeprefix(PLAN_PREFIX)}|g{generation}|{step}"
 
 
+def piece_key(saga: str, generation: int, number: int) -> str:
+    """Key of a piece of work that a run has claimed: its lines carry it in the ledger."""
+    return f"{saga.removeprefix(PLAN_PREFIX)}|g{generation}|p{number}"
+
+
+def run_name(route: str, run: str) -> str:
+    """Record id of a run on a route: an ERP instance, and what the run is for (a cutoff, an instant)."""
+    return f"{route}.{run}".replace(":", "")
+
+
 def shared_key(system: str, kind: str, identity: str) -> str:
     """Business key of a record that several sagas rely on (rule 12)."""
     return f"{system}|{kind}|{identity}"
@@ -123,19 +136,9 @@ def project_key(contract: str, region: str, service: str) -> str:
 # --- time to billing ------------------------------------------------------------------------------
 
 
-def time_to_billing_id(region: str, erp: str, psa: str, cutoff: date) -> str:
-    """Workflow id of one close: a route (delivery system to ERP) and its cutoff day."""
-    return saga_id(SagaName.TIME_TO_BILLING, region, erp, f"{psa}.{cutoff.isoformat()}")
-
-
-def post_approved_time_id(region: str, erp: str, psa: str) -> str:
-    """Workflow id of posting on a route: one at a time, on its own clock (rule 23)."""
-    return saga_id(SagaName.POST_APPROVED_TIME, region, erp, psa)
-
-
-def bill_contract_id(region: str, erp: str, group: str, cycle: str) -> str:
-    """Workflow id of billing one group for one cycle (rule 25)."""
-    return saga_id(SagaName.BILL_CONTRACT, region, erp, f"{group}.{cycle}")
+def billing_name(group: str, cycle: str) -> str:
+    """Record id of billing one group for one cycle (rule 25): a run of ``BILL_CONTRACT`` in an ERP."""
+    return f"{group}.{cycle}"
 
 
 def item_key(source: RecordRef, revision: str) -> str:
@@ -193,11 +196,6 @@ def retainer_account(contract: str, line: str) -> str:
 def movement_key(account: str, kind: str, identity: str) -> str:
     """Business identity of a retainer's movement: period, allocation or decision."""
     return f"{account}/{kind}/{identity}"
-
-
-def piece_key(saga: str, generation: int, purpose: str, number: int) -> str:
-    """A piece of a long piece of work: what a workflow carries instead of lines."""
-    return f"{saga}|g{generation}|{purpose}|{number}"
 
 
 def batch_key(system: str, purpose: str, number: int, lines: Iterable[str]) -> str:

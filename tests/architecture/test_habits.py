@@ -137,7 +137,7 @@ def spelled_names(tree: ast.Module) -> list[tuple[str, int]]:
 
 _ORDINARY_WORDS = {SearchAttribute.SYSTEM.value, SearchAttribute.REGION.value}
 """Also words of other people's languages: a search attribute only beside the others."""
-_ID_START = r"(plan:)?(o2p|t2b|pat|bil|inv|co):"
+_ID_START = r"(plan:)?(o2p|t2b|pat|bill|cr|rev|rel|inv|co):"
 
 
 def test_names_are_built_in_one_place() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 
 import pytest
 from hypothesis import given
@@ -16,8 +15,8 @@ from canonical.names import (
     SearchAttribute,
     allocation_key,
     batch_key,
-    bill_contract_id,
     billing_group_key,
+    billing_name,
     cap_key,
     case_id,
     contract_key,
@@ -27,7 +26,6 @@ from canonical.names import (
     invoice_key,
     item_key,
     movement_key,
-    post_approved_time_id,
     project_key,
     purchase_order_key,
     retainer_account,
@@ -37,7 +35,6 @@ from canonical.names import (
     stamp,
     step_key,
     system_queue,
-    time_to_billing_id,
 )
 from canonical.operations import WriteContext
 from canonical.refs import RecordRef
@@ -164,7 +161,7 @@ def test_a_billing_group_fits_into_a_workflow_id(parts: list[str | None]) -> Non
     """Purchase order numbers are free text; the workflow id takes no colon and has a limit."""
     group = billing_group_key(*parts)
     assert re.fullmatch(r"[A-Za-z0-9.-]+", group)
-    name = bill_contract_id("emea", "netsuite-emea", group, "2026-W53")
+    name = saga_id(SagaName.BILL_CONTRACT, "emea", "netsuite-emea", billing_name(group, "2026-W53"))
     assert saga_parts(name) == (SagaName.BILL_CONTRACT, "emea", "netsuite-emea", f"{group}.2026-W53")
     assert "|" not in invoice_key(group, "2026-11", 1)
 
@@ -207,8 +204,3 @@ def test_a_batch_key_names_its_lines() -> None:
     assert batch_key("erp", "post_cost", 1, ["a", "b"]) == batch_key("erp", "post_cost", 1, ["b", "a"])
     assert batch_key("erp", "post_cost", 1, ["a", "b"]) != batch_key("erp", "post_cost", 1, ["a", "c"])
     assert batch_key("erp", "post_cost", 1, ["ab"]) != batch_key("erp", "post_cost", 1, ["a", "b"])
-
-
-def test_workflow_ids_of_time_to_billing() -> None:
-    assert time_to_billing_id("emea", "ns", "kantata", date(2026, 11, 30)) == "t2b:emea:ns:kantata.2026-11-30"
-    assert post_approved_time_id("emea", "ns", "kantata") == "pat:emea:ns:kantata"
