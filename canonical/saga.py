@@ -145,6 +145,41 @@ class GateDecision(Canonical):
     choice: str | None = None
 
 
+class Tally(Canonical):
+    """Items in one state, with their effort and money."""
+
+    state: str
+    items: int = 0
+    minutes: int = 0
+    amounts: tuple[Money, ...] = ()
+    """One per currency and role."""
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together, money kept apart by currency and role."""
+        amounts = {(one.currency, one.role): one for one in self.amounts}
+        for one in other.amounts:
+            known = amounts.get((one.currency, one.role))
+            amounts[one.currency, one.role] = one if known is None else known + one
+        return self.model_copy(
+            update={
+                "items": self.items + other.items,
+                "minutes": self.minutes + other.minutes,
+                "amounts": tuple(amounts[key] for key in sorted(amounts)),
+            }
+        )
+
+
+class Throughput(Canonical):
+    """How fast a system is written to, against what it allows."""
+
+    system: str
+    lines_per_second: float
+    calls_in_flight: float
+    """On average over the time measured."""
+    limit: int
+    """Concurrent calls that the vendor grants us."""
+
+
 class StepView(Canonical):
     """One row of the step table."""
 

@@ -1,0 +1,330 @@
+"""Inputs, outputs and activities of billing: select, price, draft, review, issue, read back, credit.
+
+A draft is known by its invoice key (group, cycle, sequence); its lines are allocations in the ledger and
+never travel through a workflow.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import date
+from enum import StrEnum
+
+from pydantic import model_validator
+from temporalio import activity
+
+from activities.contracts.kernel import SagaRef, StartSaga, StepOutcome
+from activities.contracts.posting import HeldCause, Pace, ReadStanding, Standing
+from canonical.base import Canonical
+from canonical.failures import Finding
+from canonical.money import Exact, Money
+from canonical.refs import RecordRef
+from canonical.saga import GateDecision, GateRequest, Tally
+
+
+class StartTimeToBilling(StartSaga):
+    """Everything approved up to a cutoff, posted and billed. ``system`` is the delivery system."""
+
+    erp: str
+    through: date
+    """The cutoff: the last work date that counts, in each legal entity's own zone (rule 30)."""
+    pace: Pace = Pace()
+
+
+class StartBilling(StartSaga):
+    """Bill one group for one cycle. ``system`` is the ERP, ``record_id`` names group and cycle."""
+
+    psa: str
+    group: str
+    cycle: str
+    through: date
+    pace: Pace = Pace()
+    report_to: str | None = None
+    """Workflow that wants to know when this one ends."""
+
+
+class StartCredit(StartSaga):
+    """Propose a credit of one invoice. ``system`` is the ERP, ``record_id`` names the invoice."""
+
+    psa: str
+    invoice: str
+
+
+class GroupEnded(Canonical):
+    """Signal: a billing group's run came to its end."""
+
+    saga_id: str
+    status: str
+    headline: str
+    invoice: str | None = None
+    net: Money | None = None
+
+
+# --- which groups --------------------------------------------------------------------------------
+
+
+class ListDue(Canonical):
+    """Which groups have something to bill for a cutoff."""
+
+    saga: SagaRef
+    psa: str
+    erp: str
+    through: date
+    after: str | None = None
+    limit: int = 200
+
+
+class DueGroup(Canonical):
+    """A billing group with open work in a cycle (rule 25)."""
+
+    group: str
+    cycle: str
+    title: str
+    """For people: seller, client, what it groups."""
+
+
+class DuePage(Canonical):
+    """A page of due groups; ``after`` is empty at the end."""
+
+    groups: tuple[DueGroup, ...] = ()
+    after: str | None = None
+
+
+# --- a draft -------------------------------------------------------------------------------------
+
+
+class SelectDraft(Canonical):
+    """Select and price what a group has open, and reserve it (rules 31, 32)."""
+
+    saga: SagaRef
+    step: str
+    psa: str
+    erp: str
+    group: str
+    cycle: str
+    through: date
+
+
+class Draft(Canonical):
+    """A draft invoice as the ledger holds it, without its lines."""
+
+    invoice: str | None = None
+    """Its key; None when the group has nothing to bill."""
+    title: str = ""
+    lines: int = 0
+    net: Money | None = None
+    tallies: tuple[Tally, ...] = ()
+    held: tuple[HeldCause, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Tax inputs and the like that must be in order before issue (rule 38)."""
+    review: GateRequest | None = None
+    """What is to be decided; None when the contract releases it without review (rule 24)."""
+    sent_after_review: bool = False
+    """The ERP has no drafts: making the invoice posts it, so the review comes first."""
+
+
+class ReviewAction(StrEnum):
+    """What a reviewer does with lines of a draft (rule 24)."""
+
+    HOLD = "hold"
+    MOVE = "move"
+    """To a later cycle."""
+    WRITE_DOWN = "write_down"
+    TRANSFER = "transfer"
+    """To another project."""
+
+
+class ReviewEdit(Canonical):
+    """One change to a draft, with its reason."""
+
+    action: ReviewAction
+    items: tuple[str, ...]
+    """Allocation ids as ``trueup approvals show`` lists them."""
+    reason: str
+    amount: Money | None = None
+    """Write-down: what is taken off the lines together."""
+    percent: Exact | None = None
+    """Write-down: or the share that is taken off each."""
+    cycle: str | None = None
+    project_code: str | None = None
+
+    @model_validator(mode="after")
+    def _says_how(self) -> ReviewEdit:
+        if not self.items or not self.reason.strip():
+            raise ValueError("an edit names its lines and gives a reason")
+        if self.action is ReviewAction.WRITE_DOWN and (self.amount is None) == (self.percent is None):
+            raise ValueError("a write-down gives either an amount or a percentage")
+        if self.action is ReviewAction.MOVE and not self.cycle:
+            raise ValueError("a move names the cycle")
+        if self.action is ReviewAction.TRANSFER and not self.project_code:
+            raise ValueError("a transfer names the project code")
+        return self
+
+
+class ReviewEdits(Canonical):
+    """What a reviewer's ``amend`` carries."""
+
+    edits: tuple[ReviewEdit, ...]
+
+
+class ReviewDraft(Canonical):
+    """Change a draft as its reviewer wants it."""
+
+    saga: SagaRef
+    step: str
+    invoice: str
+    decision: GateDecision
+
+
+class MakeInvoice(Canonical):
+    """Draft, issue or read one invoice in the ERP."""
+
+    saga: SagaRef
+    step: str
+    system: str
+    invoice: str
+    values: dict[str, str] = {}
+
+
+class InvoiceProof(Canonical):
+    """An issued invoice as the ERP shows it, compared with what we sent."""
+
+    record: RecordRef
+    number: str
+    net: Money
+    gross: Money
+    differences: tuple[Finding, ...] = ()
+    """Net must equal our allocations exactly (rule 38)."""
+
+
+class SettleInvoice(Canonical):
+    """Record an invoice as issued: its items are billed."""
+
+    saga: SagaRef
+    step: str
+    invoice: str
+    proof: InvoiceProof
+
+
+# --- credits (rule 39) ---------------------------------------------------------------------------
+
+
+class ShapeCredit(Canonical):
+    """Work out what of an invoice is to be credited."""
+
+    saga: SagaRef
+    step: str
+    psa: str
+    erp: str
+    invoice: str
+
+
+class CreditReturn(StrEnum):
+    """What becomes of credited parts; the approver chooses."""
+
+    UNBILLED = "unbilled"
+    """Billed again at what they are worth now."""
+    HELD = "held"
+    WRITTEN_OFF = "written_off"
+
+
+class CreditProposal(Canonical):
+    """A credit to be decided, without its lines."""
+
+    credit: str | None = None
+    """Its key; None when nothing is to be credited any more."""
+    title: str = ""
+    lines: int = 0
+    net: Money | None = None
+    review: GateRequest | None = None
+
+
+class MakeCredit(Canonical):
+    """Credit an invoice in the ERP, or read the credit back."""
+
+    saga: SagaRef
+    step: str
+    system: str
+    credit: str
+    values: dict[str, str] = {}
+
+
+class SettleCredit(Canonical):
+    """Record a credit as issued; its parts go where the approver said."""
+
+    saga: SagaRef
+    step: str
+    credit: str
+    proof: InvoiceProof
+    returns: CreditReturn
+
+
+# --- activities ----------------------------------------------------------------------------------
+
+
+class BillingActivities(ABC):
+    """What the ledger and the rules do for billing; on the ledger's queue."""
+
+    @activity.defn(name="billing.list_due")
+    @abstractmethod
+    async def list_due(self, command: ListDue) -> DuePage:
+        """Groups that have something open for the cutoff."""
+
+    @activity.defn(name="billing.select")
+    @abstractmethod
+    async def select(self, command: SelectDraft) -> Draft:
+        """Select, price and reserve; answers the same draft when asked again."""
+
+    @activity.defn(name="billing.review")
+    @abstractmethod
+    async def review(self, command: ReviewDraft) -> Draft:
+        """Carry out a reviewer's edits; answers the draft as it is now."""
+
+    @activity.defn(name="billing.settle_invoice")
+    @abstractmethod
+    async def settle_invoice(self, command: SettleInvoice) -> None:
+        """Items are billed, with the invoice's number."""
+
+    @activity.defn(name="billing.shape_credit")
+    @abstractmethod
+    async def shape_credit(self, command: ShapeCredit) -> CreditProposal:
+        """What is to be credited of an invoice; reserved until decided."""
+
+    @activity.defn(name="billing.settle_credit")
+    @abstractmethod
+    async def settle_credit(self, command: SettleCredit) -> None:
+        """The credit is issued: free what it credits."""
+
+    @activity.defn(name="billing.standing")
+    @abstractmethod
+    async def standing(self, command: ReadStanding) -> Standing:
+        """Items and money of a route by state."""
+
+
+class InvoicingActivities(ABC):
+    """Invoices and credits in an ERP instance; on its own queue."""
+
+    @activity.defn(name="invoicing.draft")
+    @abstractmethod
+    async def draft(self, command: MakeInvoice) -> StepOutcome:
+        """The draft in the ERP with exactly these lines; asked again, it is changed."""
+
+    @activity.defn(name="invoicing.issue")
+    @abstractmethod
+    async def issue(self, command: MakeInvoice) -> StepOutcome:
+        """Issue it: the pivot of this invoice (rule 15)."""
+
+    @activity.defn(name="invoicing.read_back")
+    @abstractmethod
+    async def read_back(self, command: MakeInvoice) -> InvoiceProof:
+        """The invoice as posted. Not posted yet is a passing reason: the workflow waits and asks again."""
+
+    @activity.defn(name="invoicing.credit")
+    @abstractmethod
+    async def credit(self, command: MakeCredit) -> StepOutcome:
+        """Credit lines of an issued invoice, linked to it, at its rate, in an open period."""
+
+    @activity.defn(name="invoicing.read_credit")
+    @abstractmethod
+    async def read_credit(self, command: MakeCredit) -> InvoiceProof:
+        """The credit as the ERP shows it."""
