@@ -14,7 +14,7 @@ from canonical.refs import RecordRef
 
 
 class SagaStatus(StrEnum):
-    """Where a saga stands. Exactly the last four are final."""
+    """Where a saga stands. Exactly the last five are final."""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -27,6 +27,8 @@ class SagaStatus(StrEnum):
     UNDO_BLOCKED = "undo-blocked"
     """Parked inside the undo: the rest is undone, this one needs a person."""
     COMPLETE = "complete"
+    STOPPED = "stopped"
+    """Cancelled, and what was done stays: the next run does the rest."""
     UNDONE = "undone"
     FAILED = "failed"
     """Ended before the first write: bad input."""
@@ -36,7 +38,18 @@ class SagaStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing will happen any more."""
-        return self in (SagaStatus.COMPLETE, SagaStatus.UNDONE, SagaStatus.FAILED, SagaStatus.PLANNED)
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        SagaStatus.COMPLETE,
+        SagaStatus.STOPPED,
+        SagaStatus.UNDONE,
+        SagaStatus.FAILED,
+        SagaStatus.PLANNED,
+    }
+)
 
 
 class StepState(StrEnum):
@@ -143,6 +156,8 @@ class GateDecision(Canonical):
     actor: Actor
     reason: str = ""
     choice: str | None = None
+    amendment: dict[str, Any] | None = None
+    """For ``amend``: what is to be changed, in the form that the gate's question gives."""
 
 
 class Tally(Canonical):
@@ -167,6 +182,14 @@ class Tally(Canonical):
                 "amounts": tuple(amounts[key] for key in sorted(amounts)),
             }
         )
+
+
+class HeldItems(Canonical):
+    """Items that wait for somebody, by cause."""
+
+    cause: Cause
+    queue: Queue
+    tally: Tally
 
 
 class Throughput(Canonical):
@@ -216,6 +239,10 @@ class SagaView(Canonical):
     cause: Cause | None = None
     queue: Queue | None = None
     at_stake: Money | None = None
+    tallies: tuple[Tally, ...] = ()
+    """For sagas over many items: items, effort and money by state."""
+    held: tuple[HeldItems, ...] = ()
+    rate: Throughput | None = None
     started_at: datetime | None = None
     parked_since: datetime | None = None
     pivot_passed: bool = False

@@ -72,7 +72,7 @@ def exit_code(view: SagaView) -> int:
             return Exit.DONE
         case SagaStatus.PARKED | SagaStatus.UNDO_BLOCKED | SagaStatus.GATED:
             return Exit.PARKED
-        case SagaStatus.UNDONE:
+        case SagaStatus.UNDONE | SagaStatus.STOPPED:
             return Exit.UNDONE
     return Exit.FAILED
 

@@ -145,6 +145,7 @@ STATUS_WORDS = {
     SagaStatus.UNDOING: "being undone",
     SagaStatus.UNDO_BLOCKED: "undo blocked: needs a person",
     SagaStatus.COMPLETE: "complete",
+    SagaStatus.STOPPED: "stopped: what is done stays",
     SagaStatus.UNDONE: "undone: nothing of it remains",
     SagaStatus.FAILED: "ended before the first write",
     SagaStatus.PLANNED: "planned, nothing written",

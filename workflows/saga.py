@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from activities.contracts import (
     LedgerActivities,
@@ -27,24 +27,24 @@ from activities.contracts import (
     StepOutcome,
 )
 from activities.options import CallClass
-from canonical.causes import Cause, Queue
+from canonical.causes import Cause
 from canonical.failures import Failure, FailureKind
 from canonical.names import step_key
 from canonical.saga import (
-    GateDecision,
-    GateOutcome,
-    GateRequest,
+    HeldItems,
     RepairAction,
     RepairCommand,
     SagaStatus,
     SagaView,
     StepKind,
     StepState,
+    Tally,
+    Throughput,
 )
 from workflows import desk
 from workflows.failure import SagaStop, failure_of
 from workflows.kernel.core import result_type
-from workflows.kernel.unwinding import Unwinding
+from workflows.kernel.gates import Gates
 from workflows.state import StepRecord, UndoEntry
 
 C = TypeVar("C", bound=BaseModel)
@@ -54,7 +54,7 @@ FATAL = frozenset({Cause.BAD_INPUT, Cause.DEAL_NOT_FOUND, Cause.DEAL_NOT_WON})
 """Causes that end a saga before its first write: there is nothing in it to repair."""
 
 
-class Saga(Unwinding):
+class Saga(Gates):
     """One saga's kernel. Held by the workflow object; the workflow's handlers delegate to it."""
 
     async def conduct(self, business: Callable[[], Coroutine[Any, Any, None]]) -> SagaView:
@@ -98,6 +98,7 @@ class Saga(Unwinding):
         call: CallClass = CallClass.READ,
         system: str | None = None,
         stands_on: tuple[str, ...] = (),
+        interruptible: bool = False,
     ) -> R:
         """Perform one step to its end; a step that is already done returns its result.
 
@@ -111,6 +112,8 @@ class Saga(Unwinding):
             call: class of time limits.
             system: the connected system it talks to.
             stands_on: steps whose records its own hang on; they are undone only after it.
+            interruptible: the activity comes to an end in good order when the saga is to stop, and its
+                result says how far it came.
 
         Raises:
             SagaStop: the saga is to end: cancelled, undone by decision, or bad input.
@@ -126,7 +129,7 @@ class Saga(Unwinding):
             self._register_undo(record, queue, stands_on)
         while True:
             if record.state is not StepState.PARKED:
-                result = await self._attempt(record, method, command, queue, call, writes)
+                result = await self._attempt(record, method, command, queue, call, writes, interruptible)
                 if not isinstance(result, Failure):
                     return self._done(record, result)
                 failure = result
@@ -140,48 +143,6 @@ class Saga(Unwinding):
             skipped = await self._apply(record, repair, method)
             if skipped:
                 return self._result(record, method)
-
-    async def gate(self, request: GateRequest) -> GateDecision | None:
-        """Wait for a decision. None in plan mode, where nobody is asked.
-
-        Raises:
-            SagaStop: rejected, or the saga is to end.
-        """
-        record = self._record(request.step, request.title, StepKind.GATE, None)
-        if record.state is StepState.DONE:
-            return record.decision
-        self._check_stop()
-        if self.start.plan:
-            record.state, record.note = StepState.DONE, f"would ask: {request.question}"
-            return None
-        if record.state is not StepState.GATED:
-            record.gate, record.state, record.waiting_since = request, StepState.GATED, workflow.now()
-            self._changed(f"Waiting for a decision: {request.title}")
-        while True:
-            decision = await self._await_decision(record)
-            self._book(
-                LedgerActivities.record_decision,
-                RecordDecision(saga=self.ref, gate=decision, request=request),
-            )
-            if decision.outcome is GateOutcome.SEND_BACK:
-                record.note = f"sent back by {decision.actor}: {decision.reason}"
-                self._changed(f"Sent back: {request.title}")
-                continue
-            self._human_time(record)
-            record.state, record.decision = StepState.DONE, decision
-            record.note = f"{decision.outcome.value} by {decision.actor}" + (
-                f": {decision.reason}" if decision.reason else ""
-            )
-            self._changed()
-            if decision.outcome is GateOutcome.REJECT:
-                failure = Failure(
-                    kind=FailureKind.REPAIR,
-                    cause=Cause.CREDIT_REJECTED if request.gate == "credit-review" else Cause.CANCELLED,
-                    message=f"{request.title}: rejected by {decision.actor}. {decision.reason}".strip(),
-                    queue=Queue.SALES,
-                )
-                raise self._abort(SagaStop(SagaStatus.UNDONE, failure))
-            return decision
 
     async def together(self, *branches: Coroutine[Any, Any, R]) -> list[R]:
         """Run branches side by side and wait for all of them, whatever happens to one."""
@@ -234,6 +195,46 @@ class Saga(Unwinding):
                 record.state, record.result = StepState.PENDING, None
                 self._results.pop(id_, None)
 
+    def fold(self, id_: str, into: str, title: str, note: str) -> None:
+        """A finished part of a stage that goes on in parts: what remains is the stage's own line.
+
+        However many parts there are, the saga's state stays as large as what is under way.
+        """
+        record = self.state.step(id_)
+        if record is None:
+            return
+        stage = self._record(into, title, record.kind, record.system)
+        stage.attempts += record.attempts
+        stage.state, stage.note = StepState.DONE, note
+        self.state.steps.remove(record)
+        for kept in (self._results, self._commands):
+            kept.pop(id_, None)
+        self._changed()
+
+    def show(
+        self,
+        *,
+        tallies: tuple[Tally, ...] | None = None,
+        held: tuple[HeldItems, ...] | None = None,
+        rate: Throughput | None = None,
+    ) -> None:
+        """Show items and money by state, what is held and why, and how fast it goes."""
+        state = self.state
+        state.tallies = state.tallies if tallies is None else tallies
+        state.held = state.held if held is None else held
+        state.rate = rate or state.rate
+        self._changed()
+
+    def renewal_due(self) -> bool:
+        """Whether a saga that goes on in pieces should come to a boundary and continue as new."""
+        return self._renew or workflow.info().is_continue_as_new_suggested()
+
+    async def boundary(self) -> None:
+        """Nothing is under way, and ``state.progress`` says where to go on: continue as new."""
+        self._check_stop()
+        self._at_boundary = True
+        await workflow.wait_condition(lambda: not self._at_boundary)
+
     def amended(self, id_: str) -> dict[str, Any]:
         """A repair's merge patch for a step, {} when there is none."""
         record = self.state.step(id_)
@@ -247,6 +248,7 @@ class Saga(Unwinding):
         queue: str,
         call: CallClass,
         writes: bool,
+        interruptible: bool = False,
     ) -> R | Failure:
         if record.rounds == 0:
             # A step that waits stays shown as waiting while it tries again.
@@ -254,9 +256,14 @@ class Saga(Unwinding):
         record.attempts += 1
         self._changed()
         try:
-            result: R = await self._call(method, self._amend(record, command), record.title, queue, call)
+            result: R = await self._call(
+                method, self._amend(record, command), record.title, queue, call, interruptible
+            )
             return result
         except ActivityError as error:
+            if isinstance(error.cause, CancelledError) and self._stop_wanted():
+                record.state = StepState.PENDING  # it was not begun, or it ended without a word
+                self._check_stop()
             failure = failure_of(error, system=record.system, writes=writes)
         record.failure = failure
         if record.kind is StepKind.PIVOT and failure.maybe_landed:
@@ -324,7 +331,7 @@ class Saga(Unwinding):
                     raise
                 self.state.cancelled = True
                 if self.state.pivot_passed:
-                    self._changed("Cancel came after activation: the saga goes forward")
+                    self._changed(self.nature.cancel_too_late)
         try:
             task.result()
         except ValidationError as bug:
@@ -391,7 +398,11 @@ class Saga(Unwinding):
         """Whether to continue as new now: wanted, and nothing in flight but waiting for people."""
         if self._in_flight or (self._books is not None and not self._books.done()):
             return False
-        if self._repairs or self._decisions or self.state.stuck() is None:
+        if self._repairs or self._decisions:
+            return False
+        if self._at_boundary:
+            return True
+        if self.state.stuck() is None:
             return False
         info = workflow.info()
         old = workflow.now() - info.start_time >= timedelta(seconds=self.start.timings.renew_after)

@@ -14,12 +14,12 @@ from pydantic import model_validator
 from temporalio import activity
 
 from activities.contracts.kernel import SagaRef, StartSaga, StepOutcome
-from activities.contracts.posting import HeldCause, Pace, ReadStanding, Standing
+from activities.contracts.posting import Pace, ReadStanding, Standing
 from canonical.base import Canonical
 from canonical.failures import Finding
 from canonical.money import Exact, Money
 from canonical.refs import RecordRef
-from canonical.saga import GateDecision, GateRequest, Tally
+from canonical.saga import GateDecision, GateRequest, HeldItems, Tally
 
 
 class StartTimeToBilling(StartSaga):
@@ -114,7 +114,7 @@ class Draft(Canonical):
     lines: int = 0
     net: Money | None = None
     tallies: tuple[Tally, ...] = ()
-    held: tuple[HeldCause, ...] = ()
+    held: tuple[HeldItems, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Tax inputs and the like that must be in order before issue (rule 38)."""
     review: GateRequest | None = None

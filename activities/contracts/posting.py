@@ -18,9 +18,9 @@ from temporalio import activity
 
 from activities.contracts.kernel import SagaRef, StartSaga
 from canonical.base import Canonical
-from canonical.causes import Cause, Queue
+from canonical.causes import Cause
 from canonical.names import piece_key
-from canonical.saga import Tally, Throughput
+from canonical.saga import HeldItems, Tally, Throughput
 
 
 class Pace(Canonical):
@@ -107,14 +107,6 @@ class Piece(Canonical):
         return piece_key(self.saga.saga_id, self.saga.generation, self.number)
 
 
-class HeldCause(Canonical):
-    """Items held for one cause, with hours and money."""
-
-    cause: Cause
-    queue: Queue
-    tally: Tally
-
-
 class PreparedPiece(Canonical):
     """A piece after every check of every line. A bad line is held; the others go on."""
 
@@ -123,7 +115,7 @@ class PreparedPiece(Canonical):
     ready: int = 0
     reversals: int = 0
     """Postings to take back before their replacements are sent (rule 29)."""
-    held: tuple[HeldCause, ...] = ()
+    held: tuple[HeldItems, ...] = ()
     credits: tuple[str, ...] = ()
     """Invoices for which a credit is proposed, because a billed line changed (rule 39)."""
     tallies: tuple[Tally, ...] = ()
@@ -143,7 +135,7 @@ class PostedPiece(Canonical):
     withdrawn: int = 0
     """Not sent: the approval was gone or the line had changed when it was read again."""
     reversed: int = 0
-    held: tuple[HeldCause, ...] = ()
+    held: tuple[HeldItems, ...] = ()
     tallies: tuple[Tally, ...] = ()
     rate: Throughput | None = None
     stopped: bool = False
@@ -182,7 +174,7 @@ class Standing(Canonical):
     """Items and money by state, held ones by cause."""
 
     tallies: tuple[Tally, ...] = ()
-    held: tuple[HeldCause, ...] = ()
+    held: tuple[HeldItems, ...] = ()
 
 
 # --- take back (rule 23) and let go --------------------------------------------------------------
@@ -265,7 +257,7 @@ class ReleasePage(Canonical):
     would_post: Tally
     in_erp: Tally
     """The ERP has them already: they are recorded as posted, not sent again."""
-    still_held: tuple[HeldCause, ...] = ()
+    still_held: tuple[HeldItems, ...] = ()
     after: str | None = None
     """Where the next page begins; None at the end."""
 
