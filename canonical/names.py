@@ -47,6 +47,8 @@ PLAN_PREFIX = "plan:"
 
 WORKFLOW_QUEUE = "trueup-workflows"
 LEDGER_QUEUE = "trueup-ledger"
+LEDGER_SYSTEM = "ledger"
+"""What steps that change only our own ledger name as their system."""
 
 
 def system_queue(system: str) -> str:

@@ -213,6 +213,7 @@ CATALOGUE: dict[Cause, CauseEntry] = {
          "Start the saga again: it gets a new generation."),
         (Cause.UNDO_BLOCKED, "Something could not be undone.", "Remove what blocks it, then retry the undo."),
         (Cause.LEDGER_UNAVAILABLE, "Our own ledger does not answer.", "Nothing: it goes on by itself."),
+        (Cause.RUN_UNDER_WAY, "Another run does the same work now.", "Nothing: it goes on when that one has ended."),
         (Cause.CONFIGURATION, "The installation is wrong.", "Correct the configuration named; run `trueup doctor`."),
         (Cause.DEFECT, "A fault of Trueup itself.", "See the worker's log; retry after the fix."),
     ),

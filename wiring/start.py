@@ -7,21 +7,16 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from temporalio.client import Client, WorkflowHandle
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from activities.contracts import StartSaga
 from activities.options import Timings
 from canonical.names import WORKFLOW_QUEUE, SagaName, saga_id
-from canonical.saga import Actor, SagaStatus, SagaView
-from runtime.search_attributes import BUSINESS_KEY, REGION, SAGA_STATUS
+from canonical.saga import Actor, SagaView
 from runtime.settings import Settings
 from wiring.vendors import VENDORS
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.publish import at_start
 
 
 def start_input(
@@ -66,13 +61,6 @@ async def start(client: Client, command: StartSaga) -> WorkflowHandle[Opportunit
     Raises:
         WorkflowAlreadyStartedError: it is complete; a deal is converted once.
     """
-    attributes = TypedSearchAttributes(
-        [
-            SearchAttributePair(SAGA_STATUS, SagaStatus.RUNNING.value),
-            SearchAttributePair(BUSINESS_KEY, f"{command.system}/{command.record_id}"),
-            SearchAttributePair(REGION, command.region),
-        ]
-    )
     return await client.start_workflow(
         OpportunityToProject.run,
         command,
@@ -82,7 +70,7 @@ async def start(client: Client, command: StartSaga) -> WorkflowHandle[Opportunit
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
         if command.plan
         else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-        search_attributes=TypedSearchAttributes([]) if command.plan else attributes,
+        search_attributes=at_start(command),
         static_summary=f"{'Plan' if command.plan else 'Set up'} deal {command.record_id}",
         static_details=(
             f"Opportunity-to-project for **{command.system}/{command.record_id}**, region {command.region}. "

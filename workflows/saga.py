@@ -22,18 +22,14 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from activities.contracts import (
-    LedgerActivities,
-    RecordDecision,
     StepOutcome,
 )
 from activities.options import CallClass
 from canonical.causes import Cause
-from canonical.failures import Failure, FailureKind
+from canonical.failures import Failure
 from canonical.names import step_key
 from canonical.saga import (
     HeldItems,
-    RepairAction,
-    RepairCommand,
     SagaStatus,
     SagaView,
     StepKind,
@@ -43,8 +39,7 @@ from canonical.saga import (
 )
 from workflows import desk
 from workflows.failure import SagaStop, failure_of
-from workflows.kernel.core import result_type
-from workflows.kernel.gates import Gates
+from workflows.kernel.children import Children
 from workflows.state import StepRecord, UndoEntry
 
 C = TypeVar("C", bound=BaseModel)
@@ -54,7 +49,7 @@ FATAL = frozenset({Cause.BAD_INPUT, Cause.DEAL_NOT_FOUND, Cause.DEAL_NOT_WON})
 """Causes that end a saga before its first write: there is nothing in it to repair."""
 
 
-class Saga(Gates):
+class Saga(Children):
     """One saga's kernel. Held by the workflow object; the workflow's handlers delegate to it."""
 
     async def conduct(self, business: Callable[[], Coroutine[Any, Any, None]]) -> SagaView:
@@ -225,6 +220,19 @@ class Saga(Gates):
         state.rate = rate or state.rate
         self._changed()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the saga is to stop at its next boundary."""
+        return self._stop_wanted()
+
+    def checkpoint(self) -> None:
+        """A boundary.
+
+        Raises:
+            SagaStop: the saga is to stop here.
+        """
+        self._check_stop()
+
     def renewal_due(self) -> bool:
         """Whether a saga that goes on in pieces should come to a boundary and continue as new."""
         return self._renew or workflow.info().is_continue_as_new_suggested()
@@ -294,12 +302,6 @@ class Saga(Gates):
         self._changed()
         return result
 
-    def _result(self, record: StepRecord, method: Callable[..., Awaitable[R]]) -> R:
-        if record.id not in self._results:
-            self._results[record.id] = TypeAdapter(result_type(method)).validate_python(record.result)
-        kept: R = self._results[record.id]
-        return kept
-
     def _register_undo(self, record: StepRecord, queue: str, stands_on: tuple[str, ...]) -> None:
         if any(entry.step == record.id for entry in self.state.undo):
             return
@@ -338,43 +340,6 @@ class Saga(Gates):
             # Only an undecodable start may fail the workflow by this; in our own code it is a bug, and a
             # bug waits for a corrected deployment with everything it built still registered for undo.
             raise RuntimeError(f"a value of ours does not validate: {bug}") from bug
-
-    async def _apply(
-        self, record: StepRecord, repair: RepairCommand, method: Callable[..., Any] | None
-    ) -> bool:
-        """Carry out a repair. True when the step was skipped and now has a result."""
-        self._book(LedgerActivities.record_decision, RecordDecision(saga=self.ref, repair=repair))
-        record.note = f"{repair.action.value} by {repair.actor}" + (
-            f": {repair.reason}" if repair.reason else ""
-        )
-        record.rounds = 0
-        match repair.action:
-            case RepairAction.UNDO_ALL:
-                record.state = StepState.PENDING
-                self._close_case(record, f"undone by {repair.actor}: {repair.reason}")
-                failure = record.failure or Failure(
-                    kind=FailureKind.REPAIR, cause=Cause.CANCELLED, message=repair.reason
-                )
-                raise self._abort(SagaStop(SagaStatus.UNDONE, failure))
-            case RepairAction.SKIP if method is not None:
-                record.state, record.result, record.failure = StepState.SKIPPED, repair.result, None
-                self._close_case(record, f"skipped by {repair.actor}: {repair.reason}")
-                kept = self._result(record, method)
-                if isinstance(kept, StepOutcome):
-                    record.records = kept.records
-                if record.kind is StepKind.PIVOT:
-                    self.state.pivot_passed = True
-                self._changed()
-                return True
-            case RepairAction.RETRY_AMENDED:
-                record.amended = desk.merge_patch(record.amended or {}, repair.amended_input or {})
-            case RepairAction.RETRY_CURRENT_MAPPING:
-                record.current_mapping = True
-            case _:
-                pass
-        record.state = StepState.RUNNING
-        self._changed()
-        return False
 
     def _end(self) -> SagaView:
         view = self.state.view()

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import date
-from enum import StrEnum
 
-from pydantic import model_validator
 from temporalio import activity
 
 from activities.contracts.kernel import SagaRef, StartSaga, StepOutcome
 from activities.contracts.posting import Pace, ReadStanding, Standing
 from canonical.base import Canonical
 from canonical.failures import Finding
-from canonical.money import Exact, Money
+from canonical.invoicing import Freed, LineDecision
+from canonical.money import Money
 from canonical.refs import RecordRef
 from canonical.saga import GateDecision, GateRequest, HeldItems, Tally
 
@@ -58,6 +57,24 @@ class GroupEnded(Canonical):
     headline: str
     invoice: str | None = None
     net: Money | None = None
+
+
+# --- the run itself ---------------------------------------------------------------------------------
+
+
+class BeginRun(Canonical):
+    """A run to register in the ledger: who started it, why, and that it may be started again."""
+
+    saga: SagaRef
+    name: str
+    reason: str = ""
+
+
+class RunBegun(Canonical):
+    """What the ledger knows of it."""
+
+    generation: int = 1
+    """Rises after an undone run, whose keys are closed."""
 
 
 # --- which groups --------------------------------------------------------------------------------
@@ -108,6 +125,8 @@ class SelectDraft(Canonical):
 class Draft(Canonical):
     """A draft invoice as the ledger holds it, without its lines."""
 
+    generation: int = 1
+    """Of the run: an undone one closed its keys."""
     invoice: str | None = None
     """Its key; None when the group has nothing to bill."""
     title: str = ""
@@ -123,48 +142,10 @@ class Draft(Canonical):
     """The ERP has no drafts: making the invoice posts it, so the review comes first."""
 
 
-class ReviewAction(StrEnum):
-    """What a reviewer does with lines of a draft (rule 24)."""
-
-    HOLD = "hold"
-    MOVE = "move"
-    """To a later cycle."""
-    WRITE_DOWN = "write_down"
-    TRANSFER = "transfer"
-    """To another project."""
-
-
-class ReviewEdit(Canonical):
-    """One change to a draft, with its reason."""
-
-    action: ReviewAction
-    items: tuple[str, ...]
-    """Allocation ids as ``trueup approvals show`` lists them."""
-    reason: str
-    amount: Money | None = None
-    """Write-down: what is taken off the lines together."""
-    percent: Exact | None = None
-    """Write-down: or the share that is taken off each."""
-    cycle: str | None = None
-    project_code: str | None = None
-
-    @model_validator(mode="after")
-    def _says_how(self) -> ReviewEdit:
-        if not self.items or not self.reason.strip():
-            raise ValueError("an edit names its lines and gives a reason")
-        if self.action is ReviewAction.WRITE_DOWN and (self.amount is None) == (self.percent is None):
-            raise ValueError("a write-down gives either an amount or a percentage")
-        if self.action is ReviewAction.MOVE and not self.cycle:
-            raise ValueError("a move names the cycle")
-        if self.action is ReviewAction.TRANSFER and not self.project_code:
-            raise ValueError("a transfer names the project code")
-        return self
-
-
 class ReviewEdits(Canonical):
-    """What a reviewer's ``amend`` carries."""
+    """What a reviewer's ``amend`` carries: lines without a decision stay as they are."""
 
-    edits: tuple[ReviewEdit, ...]
+    decisions: tuple[LineDecision, ...]
 
 
 class ReviewDraft(Canonical):
@@ -197,15 +178,6 @@ class InvoiceProof(Canonical):
     """Net must equal our allocations exactly (rule 38)."""
 
 
-class SettleInvoice(Canonical):
-    """Record an invoice as issued: its items are billed."""
-
-    saga: SagaRef
-    step: str
-    invoice: str
-    proof: InvoiceProof
-
-
 # --- credits (rule 39) ---------------------------------------------------------------------------
 
 
@@ -219,18 +191,10 @@ class ShapeCredit(Canonical):
     invoice: str
 
 
-class CreditReturn(StrEnum):
-    """What becomes of credited parts; the approver chooses."""
-
-    UNBILLED = "unbilled"
-    """Billed again at what they are worth now."""
-    HELD = "held"
-    WRITTEN_OFF = "written_off"
-
-
-class CreditProposal(Canonical):
+class ProposedCredit(Canonical):
     """A credit to be decided, without its lines."""
 
+    generation: int = 1
     credit: str | None = None
     """Its key; None when nothing is to be credited any more."""
     title: str = ""
@@ -246,17 +210,9 @@ class MakeCredit(Canonical):
     step: str
     system: str
     credit: str
+    freed: Freed | None = None
+    """What becomes of the credited parts; as proposed for each when empty."""
     values: dict[str, str] = {}
-
-
-class SettleCredit(Canonical):
-    """Record a credit as issued; its parts go where the approver said."""
-
-    saga: SagaRef
-    step: str
-    credit: str
-    proof: InvoiceProof
-    returns: CreditReturn
 
 
 # --- activities ----------------------------------------------------------------------------------
@@ -264,6 +220,11 @@ class SettleCredit(Canonical):
 
 class BillingActivities(ABC):
     """What the ledger and the rules do for billing; on the ledger's queue."""
+
+    @activity.defn(name="billing.begin_run")
+    @abstractmethod
+    async def begin_run(self, command: BeginRun) -> RunBegun:
+        """Register the run."""
 
     @activity.defn(name="billing.list_due")
     @abstractmethod
@@ -273,27 +234,17 @@ class BillingActivities(ABC):
     @activity.defn(name="billing.select")
     @abstractmethod
     async def select(self, command: SelectDraft) -> Draft:
-        """Select, price and reserve; answers the same draft when asked again."""
+        """Register the run, select, price and reserve; answers the same draft when asked again."""
 
     @activity.defn(name="billing.review")
     @abstractmethod
     async def review(self, command: ReviewDraft) -> Draft:
         """Carry out a reviewer's edits; answers the draft as it is now."""
 
-    @activity.defn(name="billing.settle_invoice")
-    @abstractmethod
-    async def settle_invoice(self, command: SettleInvoice) -> None:
-        """Items are billed, with the invoice's number."""
-
     @activity.defn(name="billing.shape_credit")
     @abstractmethod
-    async def shape_credit(self, command: ShapeCredit) -> CreditProposal:
-        """What is to be credited of an invoice; reserved until decided."""
-
-    @activity.defn(name="billing.settle_credit")
-    @abstractmethod
-    async def settle_credit(self, command: SettleCredit) -> None:
-        """The credit is issued: free what it credits."""
+    async def shape_credit(self, command: ShapeCredit) -> ProposedCredit:
+        """Register the run; what is to be credited of an invoice, reserved until decided."""
 
     @activity.defn(name="billing.standing")
     @abstractmethod
@@ -314,17 +265,19 @@ class InvoicingActivities(ABC):
     async def issue(self, command: MakeInvoice) -> StepOutcome:
         """Issue it: the pivot of this invoice (rule 15)."""
 
-    @activity.defn(name="invoicing.read_back")
+    @activity.defn(name="invoicing.prove")
     @abstractmethod
-    async def read_back(self, command: MakeInvoice) -> InvoiceProof:
-        """The invoice as posted. Not posted yet is a passing reason: the workflow waits and asks again."""
+    async def prove(self, command: MakeInvoice) -> InvoiceProof:
+        """Read the posted invoice back; when it is what we sent, its items are billed. Not posted yet is a
+        passing reason: the workflow waits and asks again.
+        """
 
     @activity.defn(name="invoicing.credit")
     @abstractmethod
     async def credit(self, command: MakeCredit) -> StepOutcome:
         """Credit lines of an issued invoice, linked to it, at its rate, in an open period."""
 
-    @activity.defn(name="invoicing.read_credit")
+    @activity.defn(name="invoicing.prove_credit")
     @abstractmethod
-    async def read_credit(self, command: MakeCredit) -> InvoiceProof:
-        """The credit as the ERP shows it."""
+    async def prove_credit(self, command: MakeCredit) -> InvoiceProof:
+        """Read the credit back; when it is what we sent, its parts go where the approver said."""

@@ -81,6 +81,10 @@ class UndoStepResult(Canonical):
     gaps: tuple[str, ...] = ()
 
 
+class NothingToAmend(Canonical):
+    """What a repair may amend where systems are corrected instead, and read again."""
+
+
 class OpenCase(Canonical):
     """An exception to record."""
 

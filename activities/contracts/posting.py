@@ -37,8 +37,8 @@ class Pace(Canonical):
     """How old the reading of an approval may be when its batch goes out (rule 27)."""
     job_poll: float = 0.3
     """Pause before the first look at an accepted batch; later looks wait longer."""
-    drafts_at_once: int = 4
-    """Billing groups under way at once."""
+    pieces_per_run: int = 200
+    """After so many pieces a run continues as new: its history stays short, whatever the volume."""
 
 
 class StartPosting(StartSaga):
