@@ -26,9 +26,23 @@ from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
 from ledger.store import Ledger
 from runtime.settings import Settings
 from wiring.systems import ConnectedSystems
+from workflows.billing.bill_contract import BillContract
+from workflows.billing.credit_invoice import CreditInvoice
+from workflows.billing.post_approved_time import PostApprovedTime
+from workflows.billing.release_held import ReleaseHeldItems
+from workflows.billing.reverse_posted import ReversePosted
+from workflows.billing.time_to_billing import TimeToBilling
 from workflows.opportunity_to_project import OpportunityToProject
 
-WORKFLOWS: list[type] = [OpportunityToProject]
+WORKFLOWS: list[type] = [
+    OpportunityToProject,
+    TimeToBilling,
+    PostApprovedTime,
+    BillContract,
+    CreditInvoice,
+    ReversePosted,
+    ReleaseHeldItems,
+]
 STICKY = timedelta(seconds=3)
 """How long a workflow task waits for the worker that has the run in its cache: what a killed worker
 costs every run it had (the SDK's default of ten seconds was two thirds of a recovery)."""

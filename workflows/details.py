@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from canonical.refs import RecordRef
-from canonical.saga import SagaStatus, SagaView, StepState, StepView
+from canonical.saga import GateOutcome, GateRequest, SagaStatus, SagaView, StepState, StepView
+from workflows.figures import counted
 
 _MARK = {
     StepState.DONE: "✔",
@@ -30,6 +31,7 @@ def details(view: SagaView) -> str:
         for step in view.steps
         if step.state is StepState.WAITING and step.failure
     ]
+    parts.append(_figures(view))
     parts.append(_steps(view))
     return "\n\n".join(part for part in parts if part)
 
@@ -57,6 +59,23 @@ def _facts(view: SagaView) -> str:
     if view.parked_since:
         facts.append(f"**Since** {view.parked_since:%Y-%m-%d %H:%M} UTC")
     return " · ".join(facts)
+
+
+def _figures(view: SagaView) -> str:
+    """Items and money by state, what is held and why, and the speed against what the vendor allows."""
+    rows = [f"- {_plain(one.state)} · {_plain(counted(one))}" for one in view.tallies if one.items]
+    held = [
+        f"- **{one.cause.value}** · {one.queue.value} · {_plain(counted(one.tally))}" for one in view.held
+    ]
+    parts = ["### Items\n" + "\n".join(rows)] if rows else []
+    parts += ["### Held\n" + "\n".join(held)] if held else []
+    if view.rate is not None:
+        rate = view.rate
+        parts.append(
+            f"**Rate** {rate.lines_per_second:,.0f} lines/s · {rate.calls_in_flight:.1f} of {rate.limit} "
+            f"calls in flight at {rate.system}"
+        )
+    return "\n\n".join(parts)
 
 
 def _steps(view: SagaView) -> str:
@@ -118,11 +137,18 @@ def _question(view: SagaView, step: StepView) -> str:
                 if gate.deadline
                 else ""
             ),
-            f"```\ntrueup approvals approve {view.saga_id} {step.id}{pick}\n"
-            f'trueup approvals reject {view.saga_id} {step.id} --reason "..."\n```',
+            "```\n" + "\n".join(_decisions(view, step, gate, pick)) + "\n```",
         )
         if part
     )
+
+
+def _decisions(view: SagaView, step: StepView, gate: GateRequest, pick: str) -> list[str]:
+    base = "trueup approvals"
+    lines = [f"{base} approve {view.saga_id} {step.id}{pick}"]
+    if GateOutcome.AMEND in gate.options:
+        lines.append(f'{base} amend {view.saga_id} {step.id} --file FILE.json --reason "..."')
+    return [*lines, f'{base} reject {view.saga_id} {step.id} --reason "..."']
 
 
 def _record(ref: RecordRef) -> str:

@@ -190,15 +190,18 @@ class Saga(Children):
                 record.state, record.result = StepState.PENDING, None
                 self._results.pop(id_, None)
 
-    def fold(self, id_: str, into: str, title: str, note: str) -> None:
-        """A finished part of a stage that goes on in parts: what remains is the stage's own line.
+    def stage(self, id_: str, title: str, system: str | None = None) -> None:
+        """A line of the page for work that goes on in parts, in the order in which stages are named."""
+        self._record(id_, title, StepKind.FORWARD_ONLY, system)
+
+    def fold(self, id_: str, into: str, note: str) -> None:
+        """A finished part of a stage: what remains of it is the stage's own line.
 
         However many parts there are, the saga's state stays as large as what is under way.
         """
-        record = self.state.step(id_)
-        if record is None:
+        record, stage = self.state.step(id_), self.state.step(into)
+        if record is None or stage is None:
             return
-        stage = self._record(into, title, record.kind, record.system)
         stage.attempts += record.attempts
         stage.state, stage.note = StepState.DONE, note
         self.state.steps.remove(record)

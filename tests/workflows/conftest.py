@@ -6,6 +6,7 @@ import shutil
 import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,12 @@ from temporalio.worker import Worker
 
 from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, SearchAttribute, system_queue
 from runtime.converter import data_converter
+from tests.workflows.billing import BillingStubs, FeedStubs, InvoicingStubs, PostingStubs
 from tests.workflows.driver import Kernel
 from tests.workflows.opportunity import FirmStubs, RuleStubs
 from tests.workflows.probe import Probe
 from tests.workflows.stubs import LedgerStubs, SystemStubs
-from wiring.workers import sandbox
-from workflows.opportunity_to_project import OpportunityToProject
+from wiring.workers import WORKFLOWS, sandbox
 
 SYSTEMS = ("erp", "psa", "crm")
 FIRM = ("sf-main", "netsuite-emea", "kantata-main", "hr-export")
@@ -62,12 +63,13 @@ async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
     ) as environment:
         await register_search_attributes(environment)
         ledger, systems, rules, firm = LedgerStubs(), SystemStubs(), RuleStubs(), FirmStubs()
+        billing, invoicing, posting, feed = BillingStubs(), InvoicingStubs(), PostingStubs(), FeedStubs()
         async with AsyncExitStack() as workers:
             await workers.enter_async_context(
                 Worker(
                     environment.client,
                     task_queue=WORKFLOW_QUEUE,
-                    workflows=[Probe, OpportunityToProject],
+                    workflows=[Probe, *WORKFLOWS],
                     workflow_runner=sandbox(),
                 )
             )
@@ -85,6 +87,13 @@ async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
                         rules.shape_engagement,
                         rules.compare_baseline,
                         rules.send,
+                        billing.begin_run,
+                        billing.list_due,
+                        billing.select,
+                        billing.review,
+                        billing.shape_credit,
+                        billing.standing,
+                        billing.undo_step,
                     ],
                 )
             )
@@ -119,7 +128,20 @@ async def environment(anyio_backend: str) -> AsyncIterator[WorkflowEnvironment]:
                             firm.read_psa,
                             firm.activate_project,
                             systems.undo_step,
+                            feed.collect,
+                            feed.mark,
+                            posting.prepare,
+                            posting.reverse,
+                            posting.post,
+                            posting.select_reversals,
+                            posting.release_held,
+                            invoicing.draft,
+                            invoicing.issue,
+                            invoicing.prove,
+                            invoicing.credit,
+                            invoicing.prove_credit,
                         ],
+                        max_heartbeat_throttle_interval=timedelta(seconds=0.2),
                     )
                 )
             yield environment

@@ -245,6 +245,31 @@ class Kernel:
         self.runs.append(run)
         return run
 
+    async def start_saga(
+        self, run: Callable[..., Awaitable[SagaView]], command: StartSaga, desk: Desk
+    ) -> Run:
+        """Start any saga by its ``run``."""
+        DESKS[command.saga_id] = desk
+        handle = await self.environment.client.start_workflow(
+            run,
+            command,
+            id=command.saga_id,
+            task_queue=WORKFLOW_QUEUE,
+            execution_timeout=OPEN,
+        )
+        mine = Run(self.environment, handle, desk)
+        self.runs.append(mine)
+        return mine
+
+    def found(self, saga_id: str, desk: Desk) -> Run:
+        """A saga that another one has started."""
+        handle: WorkflowHandle[Any, SagaView] = self.environment.client.get_workflow_handle(
+            saga_id, result_type=SagaView
+        )
+        mine = Run(self.environment, handle, desk)
+        self.runs.append(mine)
+        return mine
+
     async def start_raw(self, workflow: str, *arguments: Any) -> WorkflowHandle[Any, Any]:
         """Start by name with whatever input."""
         handle: WorkflowHandle[Any, Any] = await self.environment.client.start_workflow(

@@ -29,8 +29,8 @@ from canonical.causes import Queue
 from canonical.failures import Failure, FailureKind
 from canonical.names import LEDGER_QUEUE, LEDGER_SYSTEM, SagaName, system_queue
 from canonical.saga import GateDecision, GateOutcome, SagaStatus, SagaView, StepKind
-from workflows.billing.figures import held_words
 from workflows.billing.proof import PROVE, proven
+from workflows.figures import held_words
 from workflows.kernel.handlers import SagaHandlers
 from workflows.kernel.nature import Nature
 from workflows.saga import Saga

@@ -35,7 +35,7 @@ from canonical.causes import Queue
 from canonical.names import LEDGER_QUEUE, SagaName, saga_id, system_queue
 from canonical.saga import HeldItems, SagaStatus, StepKind, Tally
 from workflows.billing.credit_invoice import CreditInvoice
-from workflows.billing.figures import counted, held_together, held_words, of_state, summed
+from workflows.figures import counted, held_together, held_words, of_state, summed
 from workflows.kernel.children import handed_on
 from workflows.kernel.nature import Nature, OnCancel
 from workflows.saga import Saga
@@ -94,13 +94,27 @@ class Posting:
             kind=StepKind.READ,
             queue=LEDGER_QUEUE,
         )
+        self._name_stages()
         while True:
-            await self.saga.together(self._read(), self._post(), self._mark())
+            try:
+                await self.saga.together(self._read(), self._post(), self._mark())
+            finally:
+                self._say(self.saga.state.held)
             if not self._turning:
                 break
             await self.saga.boundary()
-        self._say(self.saga.state.held)
         await self._conclude()
+
+    def _name_stages(self) -> None:
+        psa, erp = self.start.system, self.start.erp
+        for id_, title, system in (
+            ("collect", f"Read {psa}", psa),
+            ("prepare", "Check and enrich", erp),
+            ("reverse", f"Take back in {erp}", erp),
+            ("post", f"Post to {erp}", erp),
+            ("mark", f"Mark in {psa}", psa),
+        ):
+            self.saga.stage(id_, title, system)
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -129,7 +143,7 @@ class Posting:
                 progress.part = found.next
             if found.new or found.vanished:
                 progress.open_work = True
-            self._fold(f"collect.{number}", "collect", f"Read {self.start.system}", "read")
+            self._fold(f"collect.{number}", "collect", "read")
 
     def _show_collected(self, found: Collected) -> None:
         seen = [("read", found.seen), ("new or changed", found.new), ("gone in delivery", found.vanished)]
@@ -216,12 +230,8 @@ class Posting:
                 )
             )
         self.progress.under_way.remove(number)
-        for stage, title in (
-            ("prepare", "Check and enrich"),
-            ("reverse", "Take back"),
-            ("post", f"Post to {self.start.erp}"),
-        ):
-            self._fold(f"{stage}.{number}", stage, title, _STAGE_STATES[stage])
+        for stage, state in (("prepare", "checked"), ("reverse", "reversed"), ("post", "posted")):
+            self._fold(f"{stage}.{number}", stage, state)
 
     def piece(self, number: int) -> Piece:
         """The reference of a piece."""
@@ -297,7 +307,7 @@ class Posting:
             if done.more or done.stopped:
                 progress.unmarked = True
             self._add({"marked": done.marked} if done.marked else {})
-            self._fold(f"mark.{number}", "mark", f"Mark in {self.start.system}", "marked")
+            self._fold(f"mark.{number}", "mark", "marked")
 
     def _all_posted(self) -> bool:
         progress = self.progress
@@ -329,10 +339,10 @@ class Posting:
             interruptible=True,
         )
 
-    def _fold(self, id_: str, stage: str, title: str, state: str) -> None:
+    def _fold(self, id_: str, stage: str, state: str) -> None:
         tally = of_state(self.saga.state.tallies, state)
         self._keep()
-        self.saga.fold(id_, stage, title, f"{tally.items:,} {state}" if tally.items else "nothing to do")
+        self.saga.fold(id_, stage, f"{tally.items:,} {state}" if tally.items else "nothing to do")
 
     def _add(self, counts: dict[str, int]) -> None:
         if counts:
@@ -368,6 +378,3 @@ class Posting:
         posted = of_state(self.saga.state.tallies, "posted")
         words = f"Posted {counted(posted)}." if posted.items else "Nothing was posted."
         self.saga.state.conclusion = f"{words} {held_words(held)}".strip()
-
-
-_STAGE_STATES = {"prepare": "checked", "reverse": "reversed", "post": "posted"}

@@ -10,8 +10,8 @@ from activities.options import CallClass
 from canonical.causes import Queue
 from canonical.names import SagaName, run_name, saga_id, system_queue
 from canonical.saga import SagaStatus, SagaView, StepKind
-from workflows.billing.figures import counted, held_together, held_words, of_state, summed
 from workflows.billing.post_approved_time import PostApprovedTime
+from workflows.figures import counted, held_together, held_words, of_state, summed
 from workflows.kernel.children import handed_on
 from workflows.kernel.handlers import SagaHandlers
 from workflows.kernel.nature import Nature, OnCancel
@@ -50,6 +50,7 @@ class ReleaseHeldItems(SagaHandlers):
     async def let_go(self) -> None:
         """The business process."""
         progress = self.saga.state.progress
+        self.saga.stage("check", "Check held items again", self.release.erp)
         while not progress.get("all_checked"):
             number = progress.get("pages", 0) + 1
             page = await self._page(number, progress.get("after"))
@@ -60,7 +61,7 @@ class ReleaseHeldItems(SagaHandlers):
                 held=held_together(state.held, page.still_held),
             )
             let_go = of_state(state.tallies, page.would_post.state)
-            self.saga.fold(f"check.{number}", "check", "Check held items again", counted(let_go))
+            self.saga.fold(f"check.{number}", "check", counted(let_go))
             if self.saga.renewal_due():
                 await self.saga.boundary()
         self._say()
@@ -102,5 +103,7 @@ class ReleaseHeldItems(SagaHandlers):
 
     def _say(self) -> None:
         state = self.saga.state
-        words = [f"{one.state.capitalize()}: {counted(one)}." for one in state.tallies if one.items]
+        words = [
+            f"{one.state[:1].upper()}{one.state[1:]}: {counted(one)}." for one in state.tallies if one.items
+        ]
         state.conclusion = " ".join([*words, held_words(state.held)]).strip() or "Nothing is held for that."

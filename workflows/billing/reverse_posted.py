@@ -21,7 +21,7 @@ from activities.options import CallClass
 from canonical.causes import Queue
 from canonical.names import LEDGER_QUEUE, SagaName, system_queue
 from canonical.saga import SagaStatus, SagaView, StepKind
-from workflows.billing.figures import counted, held_together, of_state, summed
+from workflows.figures import counted, held_together, of_state, summed
 from workflows.kernel.handlers import SagaHandlers
 from workflows.kernel.nature import Nature, OnCancel
 from workflows.saga import Saga
@@ -66,6 +66,8 @@ class ReversePosted(SagaHandlers):
                 queue=LEDGER_QUEUE,
             )
         progress = self.saga.state.progress
+        self.saga.stage("select", "Find what can be taken back", self.start.system)
+        self.saga.stage("reverse", f"Take back in {self.start.system}", self.start.system)
         while not progress.get("all_selected"):
             number = progress.get("pieces", 0) + 1
             selection = await self._select(number)
@@ -74,7 +76,7 @@ class ReversePosted(SagaHandlers):
             progress.update(pieces=number, all_selected=not selection.more)
             for stage in ("select", "reverse"):
                 done = of_state(self.saga.state.tallies, "reversed")
-                self.saga.fold(f"{stage}.{number}", stage, _TITLES[stage], counted(done))
+                self.saga.fold(f"{stage}.{number}", stage, counted(done))
             if self.saga.renewal_due():
                 await self.saga.boundary()
         if not self.start.plan:
@@ -135,6 +137,7 @@ class ReversePosted(SagaHandlers):
     async def _unmark(self) -> None:
         """The delivery system no longer shows the lines as taken by the ERP."""
         more, number = True, 0
+        self.saga.stage("unmark", f"Take marks off in {self.reversal.psa}", self.reversal.psa)
         while more:
             number += 1
             done = await self.saga.step(
@@ -155,12 +158,9 @@ class ReversePosted(SagaHandlers):
                 interruptible=True,
             )
             more = done.more
-            self.saga.fold(f"unmark.{number}", "unmark", f"Take marks off in {self.reversal.psa}", "done")
+            self.saga.fold(f"unmark.{number}", "unmark", "done")
 
     def _say(self) -> None:
         tallies = self.saga.state.tallies
         words = [f"{one.state}: {counted(one)}." for one in tallies if one.items]
         self.saga.state.conclusion = " ".join(words) or "Nothing is posted there."
-
-
-_TITLES = {"select": "Find what can be taken back", "reverse": "Take back"}

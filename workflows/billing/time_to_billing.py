@@ -19,8 +19,8 @@ from canonical.causes import Queue
 from canonical.names import LEDGER_QUEUE, SagaName, billing_name, run_name, saga_id
 from canonical.saga import SagaStatus, SagaView, StepKind, Tally
 from workflows.billing.bill_contract import BillContract
-from workflows.billing.figures import held_words, summed
 from workflows.billing.post_approved_time import PostApprovedTime
+from workflows.figures import held_words, summed
 from workflows.kernel.children import handed_on
 from workflows.kernel.handlers import SagaHandlers
 from workflows.kernel.nature import Nature, OnCancel
@@ -84,6 +84,7 @@ class TimeToBilling(SagaHandlers):
     async def begin_groups(self) -> None:
         """Start the run of every group that is due. They go on by themselves and report when they end."""
         progress = self.saga.state.progress
+        self.saga.stage("due", "Find the groups that are due")
         while not progress.get("all_begun"):
             number = progress.get("pages", 0) + 1
             step = f"due.{number}"
@@ -105,7 +106,7 @@ class TimeToBilling(SagaHandlers):
                 await self._begin(due)
             progress.update(pages=number, after=page.after, all_begun=page.after is None)
             self._keep()
-            self.saga.fold(step, "due", "Find the groups that are due", f"{progress.get('begun', 0):,} due")
+            self.saga.fold(step, "due", f"{progress.get('begun', 0):,} due")
             if self.saga.renewal_due():
                 await self.saga.boundary()
 
