@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as Fields
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
