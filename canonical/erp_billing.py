@@ -11,7 +11,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from canonical.base import Canonical
+from canonical.base import Canonical, Personal
 from canonical.billing import CreditMemo, Invoice
 from canonical.engagement import InvoiceGrouping
 from canonical.money import AmountRole, CurrencyCode, Exact, Money, total
@@ -74,6 +74,36 @@ class BillingCapabilities(Canonical):
     """Knows what it has not billed yet (rule 37)."""
     limitations: tuple[str, ...] = ()
     """For people: what this ERP cannot do, and what is done instead."""
+
+
+# --- master data ----------------------------------------------------------------------------------
+
+
+class ErpWorker(Canonical):
+    """A worker as the ERP holds it: raw material for the enrichment of a line."""
+
+    ref: RecordRef
+    email: Personal | None = None
+    external_id: str | None = None
+    number: Personal | None = None
+    """What the ERP calls the worker, often the employee number."""
+    legal_entity: str | None = None
+    """Employing entity."""
+    subcontractor: bool = False
+    """Paid by vendor bill: the cost comes from there (rule 34)."""
+    inactive: bool = False
+
+
+class ErpProject(Canonical):
+    """A project as the ERP holds it now."""
+
+    ref: RecordRef
+    code: str
+    client: str | None = None
+    legal_entity: str
+    currency: str
+    open: bool
+    """Whether time and expenses are taken."""
 
 
 # --- cost -----------------------------------------------------------------------------------------
@@ -219,12 +249,12 @@ class InvoiceLineDraft(Canonical):
     item: str
     """The ERP's service item; for expenses its category."""
     amount: Money
-    quantity: Exact | None = None
-    """For people: hours or pieces."""
     posting: str | None = None
     """The ERP's id of the posted line that it bills; without, the line stands alone."""
     order_line: int | None = None
     """Line of the contract in the ERP that it bills (see ``BillingPort.contract_lines``)."""
+    order_quantity: Exact | None = None
+    """How much of that line's quantity it uses up: the ERP counts a contract line's billing in quantities."""
     project: Any = None
     """The ERP's project id."""
     work_date: date | None = None
@@ -320,6 +350,8 @@ class CreditDraft(Canonical):
     lines: tuple[CreditLine, ...]
     exchange_rate: Exact | None = None
     """The invoice's (rule 4)."""
+    apply: bool = True
+    """Reduce what the invoice still owes. False for one that is paid: the credit then stays open."""
 
     @property
     def net(self) -> Money:
@@ -345,6 +377,8 @@ class ContractLineReading(Canonical):
     item: str
     amount: Money
     billed: Money
+    quantity: Exact
+    quantity_billed: Exact
 
 
 # --- the ERP's own unbilled balance ---------------------------------------------------------------

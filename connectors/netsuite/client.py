@@ -251,12 +251,16 @@ class NetSuiteClient:
 
     # --- asynchronous jobs ------------------------------------------------------------------------------
 
-    async def job(self, job_id: str, *parts: str, what: str) -> httpx.Response:
-        """A job, its task list, a task or a task's result (whatever its status: it is the line's answer)."""
+    async def job(self, job_id: str, *parts: str, what: str, gone: bool = False) -> httpx.Response:
+        """A job, its task list, a task or a task's result (whatever its status: it is the line's answer).
+
+        ``gone`` lets a 404 be an answer: a job that ended long ago may be forgotten.
+        """
         path = "/".join((ASYNC, *(escape(part) for part in (job_id, *parts))))
         result = bool(parts) and parts[-1] == "result"
         # A line's own 500 is its result, not a failure to read it: it would be read again for ever.
         accept = tuple(s for s in range(400, 501) if s not in (401, 408, 429)) if result else ()
+        accept += (404,) if gone else ()
         return await self.call("GET", path, what=what, write=False, accept=accept)
 
     def _object(self, response: httpx.Response, what: str) -> dict[str, Any]:

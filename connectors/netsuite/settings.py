@@ -103,7 +103,35 @@ class CustomFields(_Part):
     """``custcol_...`` text on order lines: our word for the line's billing method."""
     line_revenue_method: str | None = None
     line_key: str | None = None
-    """``custcol_...`` text on order lines: the deal line it comes from."""
+    """``custcol_...`` text on lines of orders, invoices and credits: the deal line, or the allocation."""
+    time_work_date: str | None = None
+    """Date field of time entries: the day worked, where the entry had to be dated in another period. Without:
+    it stands in the memo."""
+    time_reverses: str | None = None
+    """Text field of time entries: external id of the entry that a negative one takes back. Without: it stands
+    in the memo."""
+
+
+class BillingRules(_Part):
+    """How this account posts and invoices. Enumerations that Oracle's help does not explain: assumption."""
+
+    invoice_approval: bool = True
+    """Invoices are routed for approval: a draft then stands in NetSuite as pending, and its approval posts
+    it. False: making an invoice posts it at once."""
+    pending: str = "1"
+    """``invoice.approvalStatus`` of a draft (enumeration 1|2|3|11)."""
+    approved: str = "2"
+    rejected: tuple[str, ...] = ("3",)
+    time_approved: str = "3"
+    """``timeBill.approvalStatus`` (enumeration 1..4) of approved time."""
+    expense_approved: str = "2"
+    """``expenseReport.approvalStatus`` (enumeration 11|1|2|3) of an approved report."""
+    negative_time: bool = False
+    """The account takes time entries of negative duration: lines of closed periods can then be reversed."""
+    intercompany_time: bool = False
+    """The account has intercompany time: a worker's time may go to a project of another entity (rule 35)."""
+    charge_type: str = "-19"
+    """Id of the charge type of amounts that are released to the account's own billing run."""
 
 
 class DimensionMap(_Part):
@@ -177,6 +205,7 @@ class NetSuiteMapping(_Part):
         Literal["region", "department", "practice", "service_line", "cost_centre"], DimensionMap
     ] = {}
     custom: CustomFields = CustomFields()
+    billing: BillingRules = BillingRules()
     constants: dict[str, dict[str, Any]] = {}
     """Record type -> further fields that this account makes mandatory, in NetSuite's JSON."""
     account_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"

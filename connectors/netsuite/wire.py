@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from canonical.money import exponent
 
-NUMBERS = frozenset({"amount", "quantity", "rate", "payment"})
+NUMBERS = frozenset({"amount", "quantity", "rate", "payment", "exchangeRate"})
 """Fields that NetSuite wants as JSON numbers. Plans carry them as text: a decimal that passes through a
 workflow payload comes back as text anyway, and digits must not depend on which way it took."""
 

@@ -18,6 +18,8 @@ from canonical.erp_billing import (
     CostLine,
     CreditDraft,
     CreditReading,
+    ErpProject,
+    ErpWorker,
     InvoiceDraft,
     InvoiceReading,
     Posting,
@@ -36,6 +38,18 @@ class BillingPort(BulkPort, Writer, Protocol):
     @property
     def billing(self) -> BillingCapabilities:
         """What this ERP can and cannot do."""
+        ...
+
+    # --- master data --------------------------------------------------------------------------------
+
+    async def workers(self, keys: Sequence[str]) -> list[ErpWorker]:
+        """Workers whose e-mail address, external id or number is one of ``keys``, in any number; inactive
+        ones included. Several may answer to one key: which one is meant is not this port's to say.
+        """
+        ...
+
+    async def projects(self, ids: Sequence[str]) -> list[ErpProject]:
+        """Projects by the ERP's id as they are now; vanished ones are missing."""
         ...
 
     # --- cost ---------------------------------------------------------------------------------------

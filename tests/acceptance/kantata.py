@@ -55,6 +55,7 @@ class Subject:
     token: ClassVar[Route | None] = None
     taken: ClassVar[str] = "Name has already been taken"
     no_bulk: ClassVar[str | None] = None
+    batching: ClassVar[Route | None] = Route("POST", "/external_references/create_or_update")
 
     def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
         self.running: Running = site.serve(build())

@@ -112,6 +112,7 @@ _LINE = [
     "taxline",
     "uniquekey",
     "timebill",
+    "isbillable",
 ]
 _LINK = ["previousdoc", "nextdoc", "previousline", "nextline", "linktype", "foreignamount"]
 _PLAN_EXTRA = ("revenuearrangement", "createdfrom")
@@ -224,8 +225,16 @@ class Tables:
         if table in _OWNER:
             if column == "timebill" and table == "transactionline":
                 return self._keyed(table, "transaction", self._invoices_of(values))
+            if column == "previousdoc":
+                return self._keyed(table, "nextdoc", self._following(values))
             return self._keyed(table, column, values) if column == _OWNER[table] else None
         return self._keyed(table, column, values) if column in ("id", "externalid") else None
+
+    def _following(self, documents: list[str]) -> list[str]:
+        """Ids of the documents that refer to documents."""
+        targets = [(type_, one) for one in documents for type_ in TRANSACTION_TYPES]
+        found = (key for target in targets for key in self.books.referring(*target))
+        return list(dict.fromkeys(id_ for type_, id_ in found if type_ in TABLES["nexttransactionlink"]))
 
     def _invoices_of(self, entries: list[str]) -> list[str]:
         """Ids of the documents that refer to time entries."""
@@ -383,6 +392,15 @@ def _links(books: Books, zone: ZoneInfo, type_: str, record: Record) -> Iterator
                 "linktype": "OrdBill",
                 "foreignamount": dec(line["amount"]),
             }
+    for number, line in enumerate(lines(record, "expCost"), 1):
+        yield {
+            "previousdoc": _id(ref_id(line["doc"])),
+            "nextdoc": next_doc,
+            "previousline": line["line"],
+            "nextline": number,
+            "linktype": "ExpBill",
+            "foreignamount": dec(line["amount"]),
+        }
 
 
 _BUILDERS: dict[str, Callable[[Books, ZoneInfo, str, Record], Iterator[Row]]] = {
