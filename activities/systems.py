@@ -8,6 +8,8 @@ from typing import Protocol
 from canonical.firm import Firm
 from canonical.refs import SystemRole
 from connectors.ports import CrmPort, ErpPort, HrPort, NotificationPort, PsaPort, Writer
+from connectors.ports.billing import BillingPort
+from connectors.ports.delivery import DeliveryFeed
 
 
 class Systems(Protocol):
@@ -36,6 +38,14 @@ class Systems(Protocol):
 
     async def psa(self, system: str, digest: str = "") -> PsaPort:
         """An instance as a delivery system."""
+        ...
+
+    async def billing(self, system: str, digest: str = "") -> BillingPort:
+        """An ERP instance as what takes cost and makes invoices."""
+        ...
+
+    async def feed(self, system: str, digest: str = "") -> DeliveryFeed:
+        """A delivery system instance as the source of approved work."""
         ...
 
     async def hr(self, system: str, digest: str = "") -> HrPort:

@@ -82,6 +82,17 @@ class GatePolicy(Canonical):
     senior_roles: tuple[str, ...] = ()
 
 
+class ErpCodes(Canonical):
+    """What one ERP calls the things that lines are posted with, in that ERP's own ids."""
+
+    labour_items: dict[str, str] = {}
+    """Service item by role; the contract line's own item where there is none."""
+    expense_categories: dict[str, str] = {}
+    """Expense category by the delivery system's word for it."""
+    required_dimensions: tuple[str, ...] = ()
+    """Dimensions that it demands on every line."""
+
+
 class BillingPolicy(Canonical):
     """What the firm wants of time, postings and invoices."""
 
@@ -94,6 +105,13 @@ class BillingPolicy(Canonical):
     its work date, where nothing is said."""
     rate_tolerance: Exact = Decimal(0)
     """Difference per hour, in the rate's currency, up to which another system's price is no finding."""
+    codes: dict[str, ErpCodes] = {}
+    """Items, categories and demanded dimensions by ERP instance."""
+    collect_from: date | None = None
+    """Changes since that day are read by the very first poll; all that there are, where nothing is said."""
+    window_days: int = 62
+    """Work of so many days back is listed again on every run: what cannot be found by its change (expenses),
+    and what was deleted."""
     near_cutoff_days: int = 3
     """Unapproved time of so many days before the cutoff is named by the close check."""
     subcontractor_entities: tuple[str, ...] = ()

@@ -160,6 +160,26 @@ class RetrySection(Section):
         return self
 
 
+class BillingSection(Section):
+    """``[billing]``: how posting and billing cut their work; a run keeps what it was started with.
+
+    The names are those of the runs' own ``Pace``, which is built from here.
+    """
+
+    piece_lines: int = Field(default=5_000, ge=1, le=50_000)
+    """Lines of one piece: some twenty events of history, and what a killed worker looks at again."""
+    pieces_at_once: int = Field(default=2, ge=1, le=16)
+    """One piece's last batches run beside the next one's first, so that no call slot of the ERP is idle."""
+    batches_at_once: int = Field(default=6, ge=1, le=64)
+    """Batches in flight of one piece; the connector's own limit decides how many calls that are."""
+    approval_seconds: float = Field(default=3, gt=0, le=5)
+    """How old the reading of an approval may be when its batch goes out."""
+    job_poll: float = Field(default=0.3, gt=0)
+    """Pause before the first look at an accepted batch; later looks wait longer."""
+    pieces_per_run: int = Field(default=200, ge=1)
+    """After so many pieces a run continues as new."""
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 

@@ -23,6 +23,7 @@ from runtime import checks
 from runtime.config_file import Problem, RawConfig, find_file, keys_at, problems_of, read
 from runtime.sections import (
     NAME_PATTERN,
+    BillingSection,
     FirmSection,
     LedgerSection,
     LoggingSection,
@@ -48,6 +49,7 @@ class Settings(Section):
     ledger: LedgerSection = LedgerSection()
     worker: WorkerSection = WorkerSection()
     retry: RetrySection = RetrySection()
+    billing: BillingSection = BillingSection()
     logging: LoggingSection = LoggingSection()
     telemetry: TelemetrySection = TelemetrySection()
     notify: NotifySection = NotifySection()

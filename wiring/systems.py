@@ -12,6 +12,8 @@ from canonical.failures import ConfigurationError, Refused
 from canonical.firm import Firm
 from canonical.refs import SystemRole
 from connectors.ports import ConnectedSystem, CrmPort, ErpPort, HrPort, NotificationPort, PsaPort, Writer
+from connectors.ports.billing import BillingPort
+from connectors.ports.delivery import DeliveryFeed
 from ledger.store import Ledger
 from runtime.sections import SystemSection
 from runtime.settings import Settings
@@ -87,6 +89,14 @@ class ConnectedSystems:
     async def psa(self, system: str, digest: str = "") -> PsaPort:
         """An instance as a delivery system."""
         return cast(PsaPort, await self._as(SystemRole.PSA, system, digest))
+
+    async def billing(self, system: str, digest: str = "") -> BillingPort:
+        """An ERP instance as what takes cost and makes invoices."""
+        return cast(BillingPort, await self._as(SystemRole.ERP, system, digest))
+
+    async def feed(self, system: str, digest: str = "") -> DeliveryFeed:
+        """A delivery system instance as the source of approved work."""
+        return cast(DeliveryFeed, await self._as(SystemRole.PSA, system, digest))
 
     async def hr(self, system: str, digest: str = "") -> HrPort:
         """An instance as HR."""

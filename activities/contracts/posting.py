@@ -27,7 +27,7 @@ class Pace(Canonical):
     """How the work is cut; from settings, travels with the start so that a run keeps its own."""
 
     piece_lines: int = 5_000
-    """Lines of a piece: some twenty events of history each, and what a killed worker does over at most."""
+    """Lines of a piece: some twenty events of history each, and what a killed worker looks at again."""
     pieces_at_once: int = 2
     """One piece's last batches run beside the next one's first, so that no call slot of the ERP is idle."""
     batches_at_once: int = 6

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from activities.contracts import Pace
 from activities.options import Timings
 from canonical.names import LEDGER_QUEUE, PLAN_PREFIX, WORKFLOW_QUEUE, SearchAttribute, system_queue
-from runtime.sections import RetrySection
+from runtime.sections import BillingSection, RetrySection
 from tests.architecture.source import PACKAGES, ROOT, modules, parse, tracked, where
 
 LINES = 500
@@ -178,6 +179,11 @@ def test_time_limits_in_the_settings_are_the_sagas_own() -> None:
     """``[retry]`` and ``Timings`` cannot import each other; this keeps their names and defaults one."""
     assert Timings(**RetrySection().model_dump()) == Timings()
     assert set(RetrySection.model_fields) == set(Timings.model_fields)
+
+
+def test_the_pace_in_the_settings_is_the_runs_own() -> None:
+    assert Pace(**BillingSection().model_dump()) == Pace()
+    assert set(BillingSection.model_fields) == set(Pace.model_fields)
 
 
 def test_packages_are_what_gets_installed() -> None:
