@@ -162,6 +162,11 @@ def allocation_key(item: str, part: int, release: int = 0) -> str:
     return f"{item}#{part}" + (f"-{release}" if release else "")
 
 
+def worker_address_key(email: str) -> str:
+    """What a worker's e-mail address is known by where it must not stand itself."""
+    return hashlib.sha256(email.strip().casefold().encode()).hexdigest()[:32]
+
+
 def billing_group_key(*parts: str | None) -> str:
     """Key of a billing group: readable, with a digest of all parts, safe in a workflow id (rule 25)."""
     whole = "\x1f".join(part or "" for part in parts)

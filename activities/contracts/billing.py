@@ -75,6 +75,8 @@ class RunBegun(Canonical):
 
     generation: int = 1
     """Rises after an undone run, whose keys are closed."""
+    pieces: int = 0
+    """Pieces that earlier runs of this id have claimed: numbers go on after them."""
 
 
 # --- which groups --------------------------------------------------------------------------------

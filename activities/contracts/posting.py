@@ -100,6 +100,11 @@ class Piece(Canonical):
     limit: int
     through: date | None = None
     pace: Pace = Pace()
+    on_purpose: bool = False
+    """Its postings are taken back by explicit command, whatever their source says."""
+    hold: bool = False
+    """Held after that, else open to be posted anew."""
+    reason: str = ""
 
     @property
     def key(self) -> str:
@@ -135,6 +140,8 @@ class PostedPiece(Canonical):
     withdrawn: int = 0
     """Not sent: the approval was gone or the line had changed when it was read again."""
     reversed: int = 0
+    left: int = 0
+    """Neither posted nor held: let go of, open for the next piece."""
     held: tuple[HeldItems, ...] = ()
     tallies: tuple[Tally, ...] = ()
     rate: Throughput | None = None

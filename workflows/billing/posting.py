@@ -66,6 +66,10 @@ class Progress(BaseModel):
     """Pieces begun so far."""
     under_way: list[int] = []
     """Pieces begun and not finished."""
+    left_over: bool = False
+    """Pieces have let go of lines: withdrawn ones, and replacements whose predecessor another piece takes
+    back. They are claimed again once nothing else is under way.
+    """
     open_work: bool = True
     """There may be lines that no piece has claimed. At the beginning: those that earlier runs left."""
     marks: int = 0
@@ -82,11 +86,12 @@ class Posting:
         self.progress = Progress.model_validate(saga.state.progress)
         self._pieces_before = self.progress.pieces
         self._turning = False
-        self._posting = 0
+        self._moved = True
+        """Something was posted or taken back since the rest was last looked at."""
 
     async def run(self) -> None:
         """Read, post and mark until nothing is left to do."""
-        await self.saga.step(
+        begun = await self.saga.step(
             "begin",
             "Register the run",
             BillingActivities.begin_run,
@@ -94,6 +99,8 @@ class Posting:
             kind=StepKind.READ,
             queue=LEDGER_QUEUE,
         )
+        self.progress.pieces = max(self.progress.pieces, begun.pieces)
+        self._pieces_before = max(self._pieces_before, begun.pieces)
         self._name_stages()
         while True:
             try:
@@ -157,6 +164,7 @@ class Posting:
         try:
             while True:
                 await workflow.wait_condition(lambda: self._may_begin(tasks) or self._idle(tasks))
+                self._look_at_the_rest(tasks)
                 if self._idle(tasks):
                     break
                 progress.pieces += 1
@@ -190,6 +198,12 @@ class Posting:
         if self._turn() or self.saga.stopping:
             return True
         return self.progress.part is None and not self.progress.open_work
+
+    def _look_at_the_rest(self, tasks: dict[int, asyncio.Task[None]]) -> None:
+        """What pieces let go of is claimed again, as long as that brings anything forward."""
+        if self.progress.left_over and self._moved and not self._under_way(tasks):
+            self.progress.left_over = self._moved = False
+            self.progress.open_work = True
 
     async def _piece(self, number: int) -> None:
         """One piece: check, take back, post. Its lines are held or posted one by one; none holds others."""
@@ -248,8 +262,9 @@ class Posting:
     def _posted(self, done: PostedPiece) -> None:
         if done.posted or done.reversed:
             self.progress.unmarked = True
-        if done.withdrawn:
-            self.progress.open_work = True  # what was not sent is looked at again
+            self._moved = True
+        if done.withdrawn or done.left:
+            self.progress.left_over = True
         state = self.saga.state
         self.saga.show(
             tallies=summed(state.tallies, done.tallies),

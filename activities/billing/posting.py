@@ -1,0 +1,366 @@
+"""Posting a piece: its lines go to the ERP in batches side by side, each approved until right before it (27, 29).
+
+The window is wider than the ERP's concurrency: while some batches wait for a call slot, others read approvals
+or commit, so that no slot is ever idle. Nothing is remembered between attempts but what the ledger holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from activities.billing.gathering import Gathering
+from activities.billing.lines import COST_KINDS, Figures, cost_line, hold_of, line_context, result_of
+from activities.billing.preparing import LEASE, Preparing
+from activities.billing.sending import BatchSending, Handing, Stale, patiently
+from activities.contracts import Piece, PostedPiece
+from activities.ending import Ending, ending_well, in_window
+from activities.failures import progress
+from activities.systems import Systems
+from activities.writing import attempt_id
+from canonical.batches import BatchPurpose, BatchRef, BatchState, LineResult, LineState
+from canonical.causes import Cause
+from canonical.delivered import DeliveredExpense, DeliveredTime
+from canonical.erp_billing import CostKind
+from canonical.failures import SystemFailure, Transient
+from canonical.items import ItemKind, SourceLine
+from canonical.names import stamp
+from canonical.operations import BatchTicket, LineOutcome
+from canonical.refs import RecordRef
+from canonical.saga import Throughput
+from canonical.writes import VendorWrite
+from connectors.ports.billing import BillingPort
+from connectors.ports.delivery import DeliveryFeed
+from ledger.billing_rows import ItemRow
+from ledger.rows import AuditEntry
+from ledger.store import Ledger
+from rules.approval import counts_as_approved, source_line
+
+PORTIONS = 2
+"""Batches are formed for so many windows ahead: enough that a slot never waits for it, few enough that a large
+piece does not stand in memory."""
+TIRED = 3
+"""Batches with lines refused for passing reasons after which this attempt stops and the saga waits."""
+EXTEND_EVERY = 60.0
+"""Seconds between extensions of the piece's lease."""
+
+
+@dataclass
+class Run:
+    """One attempt at a piece."""
+
+    piece: Piece
+    port: BillingPort
+    feed: DeliveryFeed
+    ending: Ending
+    attempt: str
+    figures: Figures = field(default_factory=Figures)
+    earlier: int = 0
+    withdrawn: int = 0
+    tired: int = 0
+    began: float = field(default_factory=time.monotonic)
+    extended: float = field(default_factory=time.monotonic)
+
+    @property
+    def call_seconds(self) -> float:
+        return self.piece.saga.call_seconds
+
+
+class Posting:
+    """Posts pieces to ERPs. One per worker process."""
+
+    def __init__(
+        self,
+        systems: Systems,
+        ledger: Ledger,
+        gathering: Gathering,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.systems = systems
+        self.ledger = ledger
+        self.preparing = Preparing(systems, ledger, gathering, clock=clock)
+        self.sending = BatchSending(ledger, clock=clock, sleep=sleep)
+        self._now = clock
+        self._sleep = sleep
+
+    async def post(self, piece: Piece) -> PostedPiece:
+        """Post what is ready of a piece; a cancel stops it at the next batch."""
+        port = await self.systems.billing(piece.erp, piece.saga.mapping.get(piece.erp, ""))
+        feed = await self.systems.feed(piece.psa, piece.saga.mapping.get(piece.psa, ""))
+
+        async def work(ending: Ending) -> PostedPiece:
+            run = Run(piece, port, feed, ending, attempt_id())
+            await self._extend(run, at_once=True)
+            await self.look_first(run)
+            await in_window(
+                piece.pace.batches_at_once, self._batches(run), lambda batch: self._carry(run, batch), ending
+            )
+            if run.tired >= TIRED:
+                raise Transient(
+                    f"{piece.erp} refuses lines for passing reasons, again and again.", system=piece.erp
+                )
+            return await self._answer(run)
+
+        return await ending_well(work)
+
+    async def _answer(self, run: Run) -> PostedPiece:
+        left = await self.ledger.close_piece(run.piece.key)
+        figures, seconds = run.figures, max(time.monotonic() - run.began, 0.001)
+        traffic = run.port.traffic
+        posted = figures.count("posted")
+        return PostedPiece(
+            posted=posted,
+            earlier=run.earlier,
+            refused=sum(one.tally.items for one in figures.held()),
+            withdrawn=run.withdrawn,
+            left=left,
+            held=figures.held(),
+            tallies=figures.tallies("posted"),
+            rate=Throughput(
+                system=run.piece.erp,
+                lines_per_second=posted / seconds,
+                calls_in_flight=min(traffic.since(run.began), float(traffic.limit)),
+                limit=traffic.limit,
+            )
+            if posted
+            else None,
+            stopped=run.ending.stopped,
+        )
+
+    async def _batches(self, run: Run) -> AsyncIterator[BatchRef]:
+        """The piece's batches: those of an earlier attempt first, then new ones, in portions."""
+        size = run.port.batch_limit
+        portion = size * run.piece.pace.batches_at_once * PORTIONS
+        seen: set[int] = set()
+        while run.tired < TIRED:
+            formed = await self.ledger.form_batches(
+                run.piece.key, BatchPurpose.POST_COST, run.piece.erp, size=size, limit=portion
+            )
+            new = [batch for batch in formed if batch.number not in seen]
+            if not new:
+                return
+            for batch in new:
+                seen.add(batch.number)
+                yield batch
+                await self._extend(run)
+
+    async def _extend(self, run: Run, *, at_once: bool = False) -> None:
+        """Keep the piece ours.
+
+        Raises:
+            Transient: it was taken over: this attempt was away for too long.
+        """
+        if not at_once and time.monotonic() - run.extended < EXTEND_EVERY:
+            return
+        run.extended = time.monotonic()
+        if not await self.ledger.extend_piece(run.piece.key, self._now() + LEASE):
+            raise Transient(f"Piece {run.piece.number} was taken over by another run.")
+
+    # --- one batch --------------------------------------------------------------------------------------
+
+    async def _carry(self, run: Run, batch: BatchRef) -> None:
+        """Bring one batch to its end, whatever state it was found in."""
+
+        async def work() -> None:
+            current = await self.ledger.batch_at(batch)
+            await self._to_its_end(run, current)
+
+        await patiently(work, run.ending, self._sleep)
+
+    async def _to_its_end(self, run: Run, batch: BatchRef) -> None:
+        while batch.state.is_open:
+            items = [line.item for line in await self.ledger.batch_lines(batch.key)]
+            if batch.state is BatchState.ACCEPTED:
+                ticket: BatchTicket | None = BatchTicket(id=batch.ticket or "", earlier=batch.earlier)
+            else:
+                read_at = time.monotonic()
+                gone = await self._gone(run, items)
+                if gone:
+                    batch = await self._without(run, batch, items, gone)
+                    continue
+                fresh_until = read_at + run.piece.pace.approval_seconds
+                handing = Handing(run.attempt, run.call_seconds, fresh_until)
+                try:
+                    ticket = await self.sending.hand_over(
+                        run.port, batch, self.plan(run, items), handing
+                    )
+                except Stale:
+                    continue
+            if ticket is not None:
+                await self._settle(run, batch, ticket, items)
+            return
+
+    def plan(self, run: Run, items: Sequence[ItemRow]) -> list[VendorWrite]:
+        """The same writes for the same lines, whoever asks."""
+        context = line_context(run.piece.saga.saga_id, run.piece.saga.region, run.piece.key)
+        return run.port.plan_cost(context, [cost_line(item) for item in items])
+
+    async def _settle(
+        self, run: Run, batch: BatchRef, ticket: BatchTicket, items: Sequence[ItemRow]
+    ) -> None:
+        writes = self.plan(run, items)
+        outcomes = await self.sending.outcome(
+            run.port, ticket, writes, poll=run.piece.pace.job_poll, ending=run.ending
+        )
+        at = self._now()
+        pairs = list(zip(items, outcomes, strict=True))
+        results = [self._result(item, outcome, at) for item, outcome in pairs]
+        settled = await self.ledger.settle_batch(batch.key, results)
+        await self._after(run, pairs)
+        await self._note(run, settled, results)
+        run.tired += bool(settled.retry)
+        if ticket.earlier:
+            run.earlier += settled.landed
+        for item, result in zip(items, results, strict=True):
+            if result.state is LineState.LANDED:
+                run.figures.add("posted", item)
+            elif result.hold is not None:
+                run.figures.hold(result.hold, item)
+        progress({"posted": run.figures.count("posted"), "batch": batch.number})
+
+    @staticmethod
+    def _result(item: ItemRow, outcome: LineOutcome, at: datetime) -> LineResult:
+        if outcome.cause is Cause.PERIOD_CLOSED:
+            # It closed half way: the line is free again and placed anew, by the entity's policy.
+            return LineResult(item_key=item.key, state=LineState.RETRY, message=outcome.failure)
+        return result_of(item, outcome, at)
+
+    async def _after(self, run: Run, pairs: Sequence[tuple[ItemRow, LineOutcome]]) -> None:
+        """What the outcomes mean beyond the batch: lines to be placed anew, postings somebody changed."""
+        closed = [item for item, outcome in pairs if outcome.cause is Cause.PERIOD_CLOSED]
+        if closed:
+            await self.preparing.moved_out_of_period(run.piece, closed)
+        odd = {
+            item.key: hold_of(
+                Cause.READ_BACK_DIFFERS,
+                f"{item.key}: posted as {outcome.landed}, which shows {outcome.differs}.",
+                self._now(),
+            )
+            for item, outcome in pairs
+            if outcome.landed is not None and outcome.differs
+        }
+        if odd:
+            await self.ledger.hold_items(odd)
+
+    async def _note(self, run: Run, batch: BatchRef, results: Sequence[LineResult]) -> None:
+        """One entry of the audit trail per batch, with a digest over its lines and their records."""
+        told = "\n".join(f"{one.item_key}={one.state.value}:{one.record_id or ''}" for one in results)
+        await self.ledger.audit(
+            AuditEntry(
+                chain=batch.system,
+                action="batch_settled",
+                actor=run.piece.saga.actor,
+                saga_id=run.piece.saga.saga_id,
+                content={
+                    "batch": batch.key,
+                    "job": batch.ticket,
+                    "purpose": batch.purpose.value,
+                    "landed": batch.landed,
+                    "refused": batch.refused,
+                    "retry": batch.retry,
+                    "digest": hashlib.sha256(told.encode()).hexdigest(),
+                },
+            )
+        )
+
+    # --- approvals --------------------------------------------------------------------------------------
+
+    async def _gone(self, run: Run, items: Sequence[ItemRow]) -> dict[str, str]:
+        """Lines that must not be sent as they stand, with the reason: read right before the batch (rule 27)."""
+        read: dict[str, DeliveredTime | DeliveredExpense] = {}
+        for kind, reading in ((ItemKind.TIME, run.feed.read_time), (ItemKind.EXPENSE, run.feed.read_expenses)):
+            ids = [item.line.source.id for item in items if item.line is not None and item.kind is kind]
+            if ids:
+                read |= {one.ref.id: one for one in await reading(ids)}
+        policy = self.systems.firm.policies.billing
+        gone: dict[str, str] = {}
+        for item in items:
+            assert item.line is not None
+            now = read.get(item.line.source.id)
+            if now is None:
+                gone[item.key] = "it vanished in the delivery system"
+            elif not counts_as_approved(now, policy, item.project_code):
+                gone[item.key] = "its approval is gone"
+            elif now.substance != item.line.substance:
+                gone[item.key] = "it was changed meanwhile"
+        if gone:
+            self._fresh = {key: read.get(_source(items, key).id) for key in gone}
+        return gone
+
+    async def _without(
+        self, run: Run, batch: BatchRef, items: Sequence[ItemRow], gone: dict[str, str]
+    ) -> BatchRef:
+        """The batch without lines that must not be sent. One that may have been sent already is given up as
+        it is: its lines are looked for, and what is there is taken back by the next run.
+        """
+        if batch.state is BatchState.INTENDED:
+            batch = await self.ledger.drop_lines(batch.key, gone, "; ".join(sorted(set(gone.values()))))
+        else:
+            batch = await self._given_up(run, batch, items)
+        run.withdrawn += len(gone)
+        lines: list[SourceLine] = []
+        vanished: list[str] = []
+        policy = self.systems.firm.policies.billing
+        for item in items:
+            if item.key not in gone or item.line is None:
+                continue
+            now = self._fresh.get(item.key)
+            if now is None:
+                vanished.append(item.source)
+            else:
+                lines.append(source_line(now, policy, item.region, item.project_code))
+        await self.ledger.take_in(lines, limit_erp=run.piece.erp)
+        await self.ledger.take_out(vanished)
+        return batch
+
+    async def _given_up(self, run: Run, batch: BatchRef, items: Sequence[ItemRow]) -> BatchRef:
+        """Wait until nobody may be sending it any more, then look for its lines."""
+        while True:
+            try:
+                given = await self.ledger.supersede_batch(batch.key)
+                break
+            except SystemFailure:
+                await self._sleep(1.0)
+        await self._look_for(run, items)
+        return given
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    async def look_first(self, run: Run) -> None:
+        """Lines of batches that nobody answered: what the ERP has of them is recorded, the rest is free."""
+        after = 0
+        while True:
+            page = await self.ledger.items(piece=run.piece.key, look_first=True, after=after, limit=500)
+            await self._look_for(run, page.rows)
+            if page.cursor is None:
+                return
+            after = page.cursor
+
+    async def _look_for(self, run: Run, items: Sequence[ItemRow]) -> None:
+        if not items:
+            return
+        writes = self.plan(run, items)
+        by_kind: dict[CostKind, list[str]] = {}
+        for item, write in zip(items, writes, strict=True):
+            by_kind.setdefault(COST_KINDS[item.kind], []).append(write.stamp)
+        there: dict[str, str] = {}
+        for kind, stamps in by_kind.items():
+            there |= {key: one.ref.id for key, one in (await run.port.postings(kind, stamps)).items()}
+        found = {item.key: there.get(write.stamp) for item, write in zip(items, writes, strict=True)}
+        await self.ledger.found_posted(found, posted_by=run.piece.key)
+        for item in items:
+            if found[item.key] is not None:
+                run.earlier += 1
+                run.figures.add("posted", item)
+
+
+def _source(items: Sequence[ItemRow], key: str) -> RecordRef:
+    item = next(one for one in items if one.key == key)
+    assert item.line is not None
+    return item.line.source
