@@ -94,8 +94,6 @@ class BillingPolicy(Canonical):
     its work date, where nothing is said."""
     rate_tolerance: Exact = Decimal(0)
     """Difference per hour, in the rate's currency, up to which another system's price is no finding."""
-    vendor_rounding: bool = False
-    """The ERP multiplies hours by rates itself: the difference is predicted and recorded per line."""
     near_cutoff_days: int = 3
     """Unapproved time of so many days before the cutoff is named by the close check."""
     subcontractor_entities: tuple[str, ...] = ()

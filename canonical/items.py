@@ -19,6 +19,7 @@ from pydantic import model_validator
 from canonical.base import Canonical
 from canonical.causes import Cause, Queue
 from canonical.engagement import BillingMethod
+from canonical.invoicing import BillingGroup
 from canonical.money import Conversion, Exact, Money
 from canonical.rates import Rate
 from canonical.refs import RecordRef
@@ -191,7 +192,14 @@ class FeeItem(Canonical):
     day: date
     """The day from which it may be billed."""
     amount: Money
+    limit: Money | None = None
+    """How much of it may be billed so far; all of it when empty (rule 33)."""
     title: str
+    purchase_order: str | None = None
+    group: BillingGroup | None = None
+    group_key: str | None = None
+    hold: Hold | None = None
+    """What it waits for: a milestone that is not complete or not accepted."""
     adjusts: str | None = None
     """Of adjustments: key of the item whose billed amount they correct."""
     reason: str | None = None
@@ -231,6 +239,9 @@ class Placement(Canonical):
     """Whether the posting enters the ERP's own unbilled balance: time and materials, and expenses."""
     payable_to_worker: bool = False
     purchase_order: str | None = None
+    group: BillingGroup | None = None
+    group_key: str | None = None
+    """What one invoice of it would collect (rule 25); only of billable items."""
     price: Price | None = None
     hold: Hold | None = None
     """Set: neither posted nor billed until it is resolved."""
@@ -256,3 +267,37 @@ class Allocation(Canonical):
     """The approver's or reviewer's words."""
     until: date | None = None
     at: datetime
+
+
+class LimitUse(Canonical):
+    """What an allocation uses of a cap or purchase order; negative: what it gives back (rule 31)."""
+
+    key: str
+    amount: Money
+    limit: Money
+    """The limit as agreed at that moment."""
+
+
+class RetainerDraw(Canonical):
+    """What an allocation takes from one lot of a retainer, as a positive amount (rule 32)."""
+
+    account: str
+    lot: str
+    amount: Money
+
+
+class PlannedAllocation(Canonical):
+    """What the rules want to become of an open slice of an item; the ledger does it, or says decide again."""
+
+    item_key: str
+    kind: AllocationKind
+    minutes: int
+    amount: Money
+    billed: Money | None = None
+    """Of invoice lines: in the invoice's currency."""
+    document: str | None = None
+    cause: Cause | None = None
+    reason: str | None = None
+    until: date | None = None
+    uses: tuple[LimitUse, ...] = ()
+    draws: tuple[RetainerDraw, ...] = ()
