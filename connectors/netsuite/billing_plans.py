@@ -11,6 +11,7 @@ from datetime import date
 from canonical.causes import Cause, Queue
 from canonical.erp_billing import CostKind, CostLine, Posting, Reversal, ReversalOrder
 from canonical.failures import Defect, Refused
+from canonical.names import item_key
 from canonical.operations import WriteContext
 from canonical.writes import Json, KeyStyle, VendorWrite, WriteKind
 from connectors.netsuite import mapping as to
@@ -94,6 +95,7 @@ class CostPlanner:
         if line.posting_date != line.work_date:
             out.put(custom.time_work_date, line.work_date.isoformat(), "time_entry.work_date")
         out.put(custom.time_reverses, reverses, "time_entry.note")
+        out.put(custom.time_source, item_key(line.source, line.revision), "time_entry.source")
         out.constants(self._mapping, "timeBill", "time_entry.note")
         word = "Post" if operation == POST_TIME else "Take back"
         return self._plan.upsert(
@@ -136,6 +138,8 @@ class CostPlanner:
         out.put("approvalStatus", wire.ref(self._rules.expense_approved), "expense.approval")
         out.put("complete", True, "expense.approval")
         out.put("expense", {"items": [one]}, "expense.amount")
+        source = item_key(line.source, line.revision)
+        out.put(self._mapping.custom.expense_source, source, "expense.source")
         out.constants(self._mapping, "expenseReport", "expense.note")
         return self._plan.upsert(
             context,

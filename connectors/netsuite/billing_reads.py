@@ -82,12 +82,18 @@ class BillingReads:
             (sql.invoices_of_expenses, postings[InvoiceLineKind.EXPENSE]),
             (sql.invoices_of_charges, charges),
         )
+        parts = [(query, part) for query, ids in asked for part in parted(ids, CHUNK)]
         pages = await together(
             self.client.rows(query(part), what=f"Look for what the billing run made of {draft.key}")
-            for query, ids in asked
-            for part in parted(ids, CHUNK)
+            for query, part in parts
         )
-        taken = {str(r["line"]): str(r["invoice"]) for page in pages for r in page if r.get("invoice")}
+        # Ids are apart by record type only.
+        taken = {
+            (query, str(row["line"])): str(row["invoice"])
+            for (query, _), page in zip(parts, pages, strict=True)
+            for row in page
+            if row.get("invoice")
+        }
         invoices = sorted(set(taken.values()), key=int)
         if len(taken) < len(draft.lines):
             said = f"the billing run has taken {len(taken)} of {len(draft.lines)} lines" if taken else None

@@ -21,6 +21,7 @@ from connectors.netsuite.settings import NetSuiteSettings
 RECORD = "/services/rest/record/v1"
 QUERY = "/services/rest/query/v1/suiteql"
 ASYNC = "/services/rest/async/v1/job"
+GOVERNANCE = "/services/rest/system/v1/governanceLimits"
 STRICT = {"X-NetSuite-PropertyNameValidation": "Error", "X-NetSuite-PropertyValueValidation": "Error"}
 """NetSuite's own default for names is Warning: it would drop a misspelt field without a word."""
 COLLECTION = "application/vnd.oracle.resource+json; type=collection"
@@ -224,6 +225,20 @@ class NetSuiteClient:
             headers={"Accept": "application/schema+json"},
         )
         return set(self._object(response, f"schema of {record_type}").get("properties", {}))
+
+    async def concurrency_limit(self) -> int | None:
+        """Concurrent calls that the account allows to all its integrations together; None when the role may
+        not read it (administrators only).
+        """
+        response = await self.call(
+            "GET",
+            GOVERNANCE,
+            what="Read the concurrency limit",
+            write=False,
+            accept=(400, 403, 404),
+        )
+        limit = self._object(response, "limits").get("accountConcurrencyLimit")
+        return int(str(limit)) if response.is_success and limit is not None else None
 
     # --- SuiteQL ----------------------------------------------------------------------------------------
 

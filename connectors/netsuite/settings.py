@@ -104,6 +104,10 @@ class CustomFields(_Part):
     line_revenue_method: str | None = None
     line_key: str | None = None
     """``custcol_...`` text on lines of orders, invoices and credits: the deal line, or the allocation."""
+    time_source: str | None = None
+    """Text field of time entries: source record and revision, for auditors and for tracing by hand."""
+    expense_source: str | None = None
+    """``custbody_...`` text on expense reports: the same."""
     time_work_date: str | None = None
     """Date field of time entries: the day worked, where the entry had to be dated in another period. Without:
     it stands in the memo."""

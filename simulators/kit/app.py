@@ -275,8 +275,8 @@ class Simulator:
                     return Answer(200, {"name": self.name, "ok": True})
                 case "GET", "records":
                     deleted = call.param("deleted") in ("1", "true")
-                    records = self.store.as_json(include_deleted=deleted)
                     wanted = call.param("type")
+                    records = self.store.as_json(include_deleted=deleted, only=wanted)
                     return Answer(200, {wanted: records.get(wanted, [])} if wanted else records)
                 case "GET", "writes":
                     since = int(call.param("since", "0") or 0)

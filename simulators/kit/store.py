@@ -169,11 +169,16 @@ class Store:
             Write(number, at, method, path, type, str(id), key, operation, when, as_text(body))
         )
 
-    def as_json(self, *, include_deleted: bool = False) -> dict[str, list[Record]]:
-        """All records per type, in the shape that ``/_sim/seed`` takes."""
-        result = {t: [copy.deepcopy(r) for r in rows.values()] for t, rows in self._records.items() if rows}
+    def as_json(self, *, include_deleted: bool = False, only: str | None = None) -> dict[str, list[Record]]:
+        """All records per type (of one type with ``only``), in the shape that ``/_sim/seed`` takes."""
+
+        def wanted(kept: dict[str, dict[str, Record]]) -> dict[str, dict[str, Record]]:
+            return kept if only is None else {only: kept.get(only, {})}
+
+        live = wanted(self._records)
+        result = {t: [copy.deepcopy(r) for r in rows.values()] for t, rows in live.items() if rows}
         if include_deleted:
-            for type_, rows in self._deleted.items():
+            for type_, rows in wanted(self._deleted).items():
                 gone = [{**copy.deepcopy(r), "_deleted": True} for r in rows.values()]
                 result.setdefault(type_, []).extend(gone)
         return result

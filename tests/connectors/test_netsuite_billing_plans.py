@@ -110,6 +110,12 @@ def test_an_expense_is_a_report_of_one_line(currency: str, id_: str, amount: str
     }
 
 
+def test_a_posting_names_its_source_where_the_account_has_a_field_for_it() -> None:
+    named = costs(custom={"time_source": "custcol_source", "expense_source": "custbody_source"})
+    assert the(named.cost(AFTER, [bills.cost()])).body["custcol_source"] == "kx/time_entries/991@r2"
+    assert the(named.cost(AFTER, [bills.expense()])).body["custbody_source"] == "kx/expenses/5@r2"
+
+
 def test_who_reimburses_decides_whether_anything_is_owed_to_the_worker() -> None:
     ours = the(costs().cost(AFTER, [bills.expense(payable_to_worker=True)]))
     assert ours.body["expense"]["items"][0]["isnonreimbursable"] is False
