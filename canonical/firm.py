@@ -112,6 +112,10 @@ class BillingPolicy(Canonical):
     window_days: int = 62
     """Work of so many days back is listed again on every run: what cannot be found by its change (expenses),
     and what was deleted."""
+    mark_timesheets: bool = False
+    """Mark whole timesheets as taken by the ERP instead of each entry: a fraction of the calls, and a mark may
+    stand on a timesheet of which a line is held.
+    """
     near_cutoff_days: int = 3
     """Unapproved time of so many days before the cutoff is named by the close check."""
     subcontractor_entities: tuple[str, ...] = ()

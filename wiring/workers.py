@@ -12,6 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.billing.activities import BillingParts
 from activities.books import LedgerActivitiesOver
 from activities.crm import CrmActivitiesOver
 from activities.decisions import DecisionActivitiesOver
@@ -43,6 +44,8 @@ WORKFLOWS: list[type] = [
     ReversePosted,
     ReleaseHeldItems,
 ]
+HEARTBEATS = timedelta(seconds=2)
+"""How long a sign of life may wait before it is sent: by it an activity hears that its saga is to stop."""
 STICKY = timedelta(seconds=3)
 """How long a workflow task waits for the worker that has the run in its cache: what a killed worker
 costs every run it had (the SDK's default of ten seconds was two thirds of a recovery)."""
@@ -67,6 +70,7 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
     crm, erp = CrmActivitiesOver(systems, effects), ErpActivitiesOver(systems, effects)
     psa, hr = PsaActivitiesOver(systems, effects), HrActivitiesOver(systems, effects)
     undo = EffectActivitiesOver(systems, effects)
+    billing = BillingParts(systems, effects)
     decisions, books = DecisionActivitiesOver(systems, ledger), LedgerActivitiesOver(systems, ledger)
     section = settings.worker
     queues = [
@@ -74,14 +78,24 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
         QueueWorker(
             LEDGER_QUEUE,
             section.ledger_slots,
-            [*_methods(decisions), *_methods(books), *_methods(NotifyActivitiesOver(systems))],
+            [
+                *_methods(decisions),
+                *_methods(books),
+                *_methods(billing.billing),
+                *_methods(NotifyActivitiesOver(systems)),
+            ],
         ),
     ]
-    per_role = {"crm": crm, "erp": erp, "psa": psa, "hr": hr}
+    per_role = {
+        "crm": (crm,),
+        "erp": (erp, billing.posting, billing.invoicing),
+        "psa": (psa, billing.feed),
+        "hr": (hr,),
+    }
     for name, system in settings.systems.items():
         roles = [role.value for role in system.roles if role.value in per_role]
         if roles:
-            methods = [method for role in roles for method in _methods(per_role[role])]
+            methods = [method for role in roles for part in per_role[role] for method in _methods(part)]
             queues.append(
                 QueueWorker(
                     system_queue(name),
@@ -142,6 +156,7 @@ def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker
         activities=list(one.activities),
         max_concurrent_activities=one.slots,
         max_task_queue_activities_per_second=one.per_second,
+        max_heartbeat_throttle_interval=HEARTBEATS,
         build_id=build,
         graceful_shutdown_timeout=grace,
         disable_eager_activity_execution=True,

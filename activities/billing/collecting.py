@@ -6,17 +6,18 @@ nothing. Nothing is decided here but who counts as approved, which the rules say
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from temporalio import activity
+from ledger.billing_rows import TakenIn
 
 from activities.billing.gathering import ADDRESS, Gathering
 from activities.billing.milestones import Milestones
 from activities.contracts import Collected, CollectPart, CollectWork, SagaRef
 from activities.ending import Ending, ending_well
-from activities.failures import guarded, progress
+from activities.failures import progress
 from activities.systems import Systems
 from canonical.delivered import DeletionSource, DeliveredExpense, DeliveredTime, LineKind
 from canonical.failures import Conflict
@@ -24,7 +25,6 @@ from canonical.items import ItemKind
 from canonical.names import cursor_name, worker_address_key
 from canonical.refs import RecordRef
 from connectors.ports.delivery import DeliveryFeed
-from ledger.billing_rows import TakenIn
 from ledger.links import NewLink
 from ledger.store import Ledger
 from rules.approval import source_line
@@ -32,7 +32,7 @@ from rules.approval import source_line
 PAGE = 2_000
 """Entries of one page: what one transaction of the ledger takes in."""
 LISTING_PAUSE = timedelta(hours=20)
-"""A run without a cutoff lists open periods for deletions at most that often: a listing is a whole reading."""
+"""A run without a cutoff lists open periods for deletions at most that often: it reads all that there is."""
 AHEAD = timedelta(days=31)
 """How far work may lie in the future and still be listed."""
 PARTS = tuple(CollectPart)
@@ -239,11 +239,9 @@ class Collecting:
                 created_by_us=False,
                 saga_id=saga.saga_id,
             )
-            try:
+            # Two accounts with one address: neither is guessed, the second one's time is held.
+            with contextlib.suppress(Conflict):
                 await self.ledger.link_many([link])
-            except Conflict:
-                # Two accounts with one address: neither is guessed, the second one's time is held.
-                pass
             self._addresses.add((id_, key))
 
     # --- windows ----------------------------------------------------------------------------------------

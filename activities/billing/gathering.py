@@ -17,11 +17,13 @@ from activities.systems import Systems
 from canonical.causes import Cause
 from canonical.delivered import DeliveredProject
 from canonical.delivery import Worker
-from canonical.erp_billing import ErpProject, ErpWorker
+from canonical.engagement import Contract
+from canonical.erp_billing import AccountingPeriod, ErpProject, ErpWorker
 from canonical.failures import Refused
 from canonical.firm import ErpCodes, Firm, Route
 from canonical.items import SourceLine
 from canonical.names import project_key, worker_address_key
+from canonical.rates import RateVersion
 from canonical.refs import Dimensions, RecordRef
 from connectors.ports.billing import BillingPort
 from connectors.ports.delivery import DeliveryFeed
@@ -83,9 +85,24 @@ class Gathering:
         self._kept = Kept()
 
     async def facts(
-        self, saga: SagaRef, psa: str, erp: str, lines: Sequence[SourceLine], today: date
+        self,
+        saga: SagaRef,
+        psa: str,
+        erp: str,
+        lines: Sequence[SourceLine],
+        today: date,
+        *,
+        periods: Sequence[AccountingPeriod],
     ) -> Facts:
         """Everything that the checks of these lines look at.
+
+        Args:
+            saga: on whose behalf; its field mappings are used.
+            psa: delivery system instance.
+            erp: ERP instance.
+            lines: the lines.
+            today: the day whose workers count.
+            periods: of the ERP, with their locks as they are now.
 
         Raises:
             SystemFailure: a system could not be asked.
@@ -95,11 +112,10 @@ class Gathering:
         feed = await self.systems.feed(psa, saga.mapping.get(psa, ""))
         contracts_of = await self.contracts_behind({line.project for line in lines})
         contracts = await self.contracts({key for key, _ in contracts_of.values()})
-        projects, workers, periods, minutes = await asyncio.gather(
+        projects, workers, minutes = await asyncio.gather(
             self._projects(feed, port, psa, erp, contracts_of, contracts),
             self._workers(saga, port, route, {line.worker for line in lines}, today),
-            port.accounting_periods(),
-            self.ledger.day_minutes(psa, {(line.worker.id, line.work_date) for line in lines}),
+            self.ledger.day_minutes({(line.worker.id, line.work_date) for line in lines}),
         )
         codes = self.systems.firm.policies.billing.codes.get(erp, ErpCodes())
         orders = {
@@ -138,13 +154,29 @@ class Gathering:
         """ERP instance by the delivery system's project id: a contract keeps its route (rule 46)."""
         behind = await self.contracts_behind(projects)
         contracts = await self.contracts({key for key, _ in behind.values()})
-        return {
-            id_: contracts[key].contract.erp for id_, (key, _) in behind.items() if key in contracts
-        }
+        return {id_: contracts[key].contract.erp for id_, (key, _) in behind.items() if key in contracts}
 
     async def contracts(self, keys: Iterable[str]) -> dict[str, ContractFacts]:
         """Contracts in force, with rates and opening positions, by key."""
-        return await self.ledger.contract_facts(keys)
+
+        async def read(wanted: list[str]) -> dict[str, tuple[Contract, int, RateVersion | None]]:
+            found = {}
+            for key in wanted:
+                row = await self.ledger.contract_version(key)
+                if row is not None:
+                    found[key] = (
+                        Contract.model_validate(row.terms),
+                        row.version,
+                        await self.ledger.rate_version(key),
+                    )
+            return found
+
+        known = await self._kept.of("contract", keys, read)
+        openings = await self.ledger.openings(known)
+        return {
+            key: ContractFacts(contract, version, rates or _rates_of(contract), openings.get(key))
+            for key, (contract, version, rates) in known.items()
+        }
 
     async def delivered(
         self, feed: DeliveryFeed, psa: str, ids: Iterable[str]
@@ -238,6 +270,14 @@ class Gathering:
             return {id_: _by_entity(wanted[id_], rows) for id_ in ids}
 
         return await self._kept.of(f"{port.system}/worker", wanted, read)
+
+
+def _rates_of(contract: Contract) -> RateVersion | None:
+    """The rates that the contract was agreed with, where no version of them was kept apart."""
+    card = contract.rate_card
+    if card is None:
+        return None
+    return RateVersion(contract_key=contract.key, number=1, label=card.version, card=card)
 
 
 async def links_to(ledger: Ledger, records: Iterable[RecordRef]) -> dict[str, list[LinkRow]]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
+from ledger.billing_rows import ItemRow
+
 from canonical.authority import Phase
 from canonical.batches import LineResult, LineState
 from canonical.causes import Cause, Queue
@@ -16,7 +18,6 @@ from canonical.items import Hold, ItemKind
 from canonical.money import Money
 from canonical.operations import LineOutcome, WriteContext
 from canonical.saga import HeldItems, Tally
-from ledger.billing_rows import ItemRow
 from rules.causes import CATALOGUE
 
 COST_KINDS = {ItemKind.TIME: CostKind.TIME, ItemKind.EXPENSE: CostKind.EXPENSE}
@@ -26,9 +27,7 @@ def line_context(saga_id: str, region: str, step: str) -> WriteContext:
     """What writes of single lines build their keys from: source line and revision alone, whichever run sends
     them (rule 10).
     """
-    return WriteContext(
-        saga_id=saga_id, generation=1, step=step, region=region, phase=Phase.AFTER_APPROVAL
-    )
+    return WriteContext(saga_id=saga_id, generation=1, step=step, region=region, phase=Phase.AFTER_APPROVAL)
 
 
 def cost_line(item: ItemRow) -> CostLine:

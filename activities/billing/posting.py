@@ -1,4 +1,4 @@
-"""Posting a piece: its lines go to the ERP in batches side by side, each approved until right before it (27, 29).
+"""Posting a piece: its lines go to the ERP in batches side by side, each approved until right before it.
 
 The window is wider than the ERP's concurrency: while some batches wait for a call slot, others read approvals
 or commit, so that no slot is ever idle. Nothing is remembered between attempts but what the ledger holds.
@@ -7,11 +7,14 @@ or commit, so that no slot is ever idle. Nothing is remembered between attempts 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+
+from ledger.billing_rows import ItemRow
 
 from activities.billing.gathering import Gathering
 from activities.billing.lines import COST_KINDS, Figures, cost_line, hold_of, line_context, result_of
@@ -26,27 +29,32 @@ from canonical.batches import BatchPurpose, BatchRef, BatchState, LineResult, Li
 from canonical.causes import Cause
 from canonical.delivered import DeliveredExpense, DeliveredTime
 from canonical.erp_billing import CostKind
-from canonical.failures import SystemFailure, Transient
-from canonical.items import ItemKind, SourceLine
-from canonical.names import stamp
+from canonical.failures import Defect, Transient
+from canonical.items import ItemKind
 from canonical.operations import BatchTicket, LineOutcome
-from canonical.refs import RecordRef
 from canonical.saga import Throughput
 from canonical.writes import VendorWrite
 from connectors.ports.billing import BillingPort
 from connectors.ports.delivery import DeliveryFeed
-from ledger.billing_rows import ItemRow
 from ledger.rows import AuditEntry
 from ledger.store import Ledger
 from rules.approval import counts_as_approved, source_line
 
 PORTIONS = 2
-"""Batches are formed for so many windows ahead: enough that a slot never waits for it, few enough that a large
-piece does not stand in memory."""
+"""Batches are formed for so many windows ahead: enough that no slot waits for it, few enough that a large piece
+does not stand in memory."""
 TIRED = 3
 """Batches with lines refused for passing reasons after which this attempt stops and the saga waits."""
 EXTEND_EVERY = 60.0
 """Seconds between extensions of the piece's lease."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A line that must not be sent as it stands: why, and as the delivery system has it now."""
+
+    reason: str
+    now: DeliveredTime | DeliveredExpense | None
 
 
 @dataclass
@@ -64,10 +72,26 @@ class Run:
     tired: int = 0
     began: float = field(default_factory=time.monotonic)
     extended: float = field(default_factory=time.monotonic)
+    busy: float = 0.0
+    """Seconds of calls to the ERP before it began."""
+
+    def __post_init__(self) -> None:
+        self.busy = self.port.traffic.seconds
 
     @property
     def call_seconds(self) -> float:
+        """What one vendor call may take."""
         return self.piece.saga.call_seconds
+
+    def rate(self, lines: int) -> Throughput:
+        """How fast lines went, and how many calls were in flight on average, of all pieces together."""
+        seconds, traffic = max(time.monotonic() - self.began, 0.001), self.port.traffic
+        return Throughput(
+            system=self.piece.erp,
+            lines_per_second=lines / seconds,
+            calls_in_flight=(traffic.seconds - self.busy) / seconds,
+            limit=traffic.limit,
+        )
 
 
 class Posting:
@@ -111,8 +135,7 @@ class Posting:
 
     async def _answer(self, run: Run) -> PostedPiece:
         left = await self.ledger.close_piece(run.piece.key)
-        figures, seconds = run.figures, max(time.monotonic() - run.began, 0.001)
-        traffic = run.port.traffic
+        figures = run.figures
         posted = figures.count("posted")
         return PostedPiece(
             posted=posted,
@@ -122,14 +145,7 @@ class Posting:
             left=left,
             held=figures.held(),
             tallies=figures.tallies("posted"),
-            rate=Throughput(
-                system=run.piece.erp,
-                lines_per_second=posted / seconds,
-                calls_in_flight=min(traffic.since(run.began), float(traffic.limit)),
-                limit=traffic.limit,
-            )
-            if posted
-            else None,
+            rate=run.rate(posted) if posted else None,
             stopped=run.ending.stopped,
         )
 
@@ -166,44 +182,38 @@ class Posting:
 
     async def _carry(self, run: Run, batch: BatchRef) -> None:
         """Bring one batch to its end, whatever state it was found in."""
+        current = batch
 
         async def work() -> None:
-            current = await self.ledger.batch_at(batch)
-            await self._to_its_end(run, current)
-
-        await patiently(work, run.ending, self._sleep)
-
-    async def _to_its_end(self, run: Run, batch: BatchRef) -> None:
-        while batch.state.is_open:
-            items = [line.item for line in await self.ledger.batch_lines(batch.key)]
-            if batch.state is BatchState.ACCEPTED:
-                ticket: BatchTicket | None = BatchTicket(id=batch.ticket or "", earlier=batch.earlier)
-            else:
+            nonlocal current
+            # Another attempt may have moved it on since it was listed.
+            current = await self.ledger.batch(current.key) or current
+            while current.state.is_open:
+                items = [line.item for line in await self.ledger.batch_lines(current.key)]
+                if current.state is BatchState.ACCEPTED:
+                    ticket = BatchTicket(id=current.ticket or "", earlier=current.earlier)
+                    await self._settle(run, current, ticket, items)
+                    return
                 read_at = time.monotonic()
                 gone = await self._gone(run, items)
                 if gone:
-                    batch = await self._without(run, batch, items, gone)
+                    current = await self._without(run, current, items, gone)
                     continue
-                fresh_until = read_at + run.piece.pace.approval_seconds
-                handing = Handing(run.attempt, run.call_seconds, fresh_until)
-                try:
-                    ticket = await self.sending.hand_over(
-                        run.port, batch, self.plan(run, items), handing
-                    )
-                except Stale:
-                    continue
-            if ticket is not None:
-                await self._settle(run, batch, ticket, items)
-            return
+                handing = Handing(run.attempt, run.call_seconds, read_at + run.piece.pace.approval_seconds)
+                with contextlib.suppress(Stale):
+                    ticket_ = await self.sending.hand_over(run.port, current, self.plan(run, items), handing)
+                    if ticket_ is not None:
+                        await self._settle(run, current, ticket_, items)
+                    return
+
+        await patiently(work, run.ending, self._sleep)
 
     def plan(self, run: Run, items: Sequence[ItemRow]) -> list[VendorWrite]:
         """The same writes for the same lines, whoever asks."""
         context = line_context(run.piece.saga.saga_id, run.piece.saga.region, run.piece.key)
         return run.port.plan_cost(context, [cost_line(item) for item in items])
 
-    async def _settle(
-        self, run: Run, batch: BatchRef, ticket: BatchTicket, items: Sequence[ItemRow]
-    ) -> None:
+    async def _settle(self, run: Run, batch: BatchRef, ticket: BatchTicket, items: Sequence[ItemRow]) -> None:
         writes = self.plan(run, items)
         outcomes = await self.sending.outcome(
             run.port, ticket, writes, poll=run.piece.pace.job_poll, ending=run.ending
@@ -213,7 +223,7 @@ class Posting:
         results = [self._result(item, outcome, at) for item, outcome in pairs]
         settled = await self.ledger.settle_batch(batch.key, results)
         await self._after(run, pairs)
-        await self._note(run, settled, results)
+        await note_batch(self.ledger, run, settled, results)
         run.tired += bool(settled.retry)
         if ticket.earlier:
             run.earlier += settled.landed
@@ -248,87 +258,64 @@ class Posting:
         if odd:
             await self.ledger.hold_items(odd)
 
-    async def _note(self, run: Run, batch: BatchRef, results: Sequence[LineResult]) -> None:
-        """One entry of the audit trail per batch, with a digest over its lines and their records."""
-        told = "\n".join(f"{one.item_key}={one.state.value}:{one.record_id or ''}" for one in results)
-        await self.ledger.audit(
-            AuditEntry(
-                chain=batch.system,
-                action="batch_settled",
-                actor=run.piece.saga.actor,
-                saga_id=run.piece.saga.saga_id,
-                content={
-                    "batch": batch.key,
-                    "job": batch.ticket,
-                    "purpose": batch.purpose.value,
-                    "landed": batch.landed,
-                    "refused": batch.refused,
-                    "retry": batch.retry,
-                    "digest": hashlib.sha256(told.encode()).hexdigest(),
-                },
-            )
-        )
-
     # --- approvals --------------------------------------------------------------------------------------
 
-    async def _gone(self, run: Run, items: Sequence[ItemRow]) -> dict[str, str]:
-        """Lines that must not be sent as they stand, with the reason: read right before the batch (rule 27)."""
+    async def _gone(self, run: Run, items: Sequence[ItemRow]) -> dict[str, Gone]:
+        """Lines that must not be sent as they stand: read right before the batch (rule 27)."""
         read: dict[str, DeliveredTime | DeliveredExpense] = {}
-        for kind, reading in ((ItemKind.TIME, run.feed.read_time), (ItemKind.EXPENSE, run.feed.read_expenses)):
-            ids = [item.line.source.id for item in items if item.line is not None and item.kind is kind]
-            if ids:
-                read |= {one.ref.id: one for one in await reading(ids)}
+        times, expenses = (
+            [item.line.source.id for item in items if item.line is not None and item.kind is kind]
+            for kind in (ItemKind.TIME, ItemKind.EXPENSE)
+        )
+        if times:
+            read |= {one.ref.id: one for one in await run.feed.read_time(times)}
+        if expenses:
+            read |= {one.ref.id: one for one in await run.feed.read_expenses(expenses)}
         policy = self.systems.firm.policies.billing
-        gone: dict[str, str] = {}
+        gone: dict[str, Gone] = {}
         for item in items:
             assert item.line is not None
             now = read.get(item.line.source.id)
             if now is None:
-                gone[item.key] = "it vanished in the delivery system"
+                gone[item.key] = Gone("it vanished in the delivery system", None)
             elif not counts_as_approved(now, policy, item.project_code):
-                gone[item.key] = "its approval is gone"
+                gone[item.key] = Gone("its approval is gone", now)
             elif now.substance != item.line.substance:
-                gone[item.key] = "it was changed meanwhile"
-        if gone:
-            self._fresh = {key: read.get(_source(items, key).id) for key in gone}
+                gone[item.key] = Gone("it was changed meanwhile", now)
         return gone
 
     async def _without(
-        self, run: Run, batch: BatchRef, items: Sequence[ItemRow], gone: dict[str, str]
+        self, run: Run, batch: BatchRef, items: Sequence[ItemRow], gone: dict[str, Gone]
     ) -> BatchRef:
         """The batch without lines that must not be sent. One that may have been sent already is given up as
         it is: its lines are looked for, and what is there is taken back by the next run.
         """
         if batch.state is BatchState.INTENDED:
-            batch = await self.ledger.drop_lines(batch.key, gone, "; ".join(sorted(set(gone.values()))))
+            reasons = "; ".join(sorted({one.reason for one in gone.values()}))
+            batch = await self.ledger.drop_lines(batch.key, gone, reasons)
         else:
             batch = await self._given_up(run, batch, items)
+            if batch.state.is_open:
+                return batch  # its job is known after all: that tells what became of it
         run.withdrawn += len(gone)
-        lines: list[SourceLine] = []
-        vanished: list[str] = []
         policy = self.systems.firm.policies.billing
-        for item in items:
-            if item.key not in gone or item.line is None:
-                continue
-            now = self._fresh.get(item.key)
-            if now is None:
-                vanished.append(item.source)
-            else:
-                lines.append(source_line(now, policy, item.region, item.project_code))
+        found = [(item, gone[item.key].now) for item in items if item.key in gone]
+        lines = [source_line(now, policy, item.region, item.project_code) for item, now in found if now]
         await self.ledger.take_in(lines, limit_erp=run.piece.erp)
-        await self.ledger.take_out(vanished)
+        await self.ledger.take_out([item.source for item, now in found if now is None])
         return batch
 
     async def _given_up(self, run: Run, batch: BatchRef, items: Sequence[ItemRow]) -> BatchRef:
         """Wait until nobody may be sending it any more, then look for its lines."""
-        while True:
-            try:
+        while (now := await self.ledger.batch(batch.key)) is not None:
+            if now.state is not BatchState.SUBMITTED:
+                return now
+            with contextlib.suppress(Defect):
                 given = await self.ledger.supersede_batch(batch.key)
-                break
-            except SystemFailure:
-                await self._sleep(1.0)
-        await self._look_for(run, items)
-        return given
+                await self._look_for(run, items)
+                return given
+            await self._sleep(1.0)
+        return batch
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -360,7 +347,23 @@ class Posting:
                 run.figures.add("posted", item)
 
 
-def _source(items: Sequence[ItemRow], key: str) -> RecordRef:
-    item = next(one for one in items if one.key == key)
-    assert item.line is not None
-    return item.line.source
+async def note_batch(ledger: Ledger, run: Run, batch: BatchRef, results: Sequence[LineResult]) -> None:
+    """One entry of the audit trail per batch, with a digest over its lines and their records."""
+    told = "\n".join(f"{one.item_key}={one.state.value}:{one.record_id or ''}" for one in results)
+    await ledger.audit(
+        AuditEntry(
+            chain=batch.system,
+            action="batch_settled",
+            actor=run.piece.saga.actor,
+            saga_id=run.piece.saga.saga_id,
+            content={
+                "batch": batch.key,
+                "job": batch.ticket,
+                "purpose": batch.purpose.value,
+                "landed": batch.landed,
+                "refused": batch.refused,
+                "retry": batch.retry,
+                "digest": hashlib.sha256(told.encode()).hexdigest(),
+            },
+        )
+    )

@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from ledger.billing_rows import BatchClaim, BatchClaimState
+
 from activities.ending import Ending
 from canonical.batches import BatchRef
 from canonical.failures import OutcomeUnknown, RateLimited, SystemFailure, Transient
 from canonical.operations import BatchTicket, LineOutcome
 from canonical.writes import VendorWrite
 from connectors.ports import PERMIT, BulkPort, Permit
-from ledger.billing_rows import BatchClaim, BatchClaimState
 from ledger.store import Ledger
 
 LEASE_MARGIN = 2.0
@@ -87,9 +88,7 @@ class BatchSending:
             ticket = await port.submit_batch(batch.key, writes)
         except BaseException as error:
             landed = isinstance(error, OutcomeUnknown) or (sent and not isinstance(error, SystemFailure))
-            await asyncio.shield(
-                self.ledger.release_batch(batch.key, handing.attempt_id, sent=landed)
-            )
+            await asyncio.shield(self.ledger.release_batch(batch.key, handing.attempt_id, sent=landed))
             raise
         finally:
             PERMIT.reset(permit)

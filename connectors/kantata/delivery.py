@@ -24,6 +24,7 @@ from connectors.kantata import billing_plans, marking
 from connectors.kantata.client import FILTER_LIMIT, KantataClient
 from connectors.kantata.feeds import Feeds
 from connectors.kantata.settings import KantataSettings
+from connectors.ports import Traffic
 
 EXPENSES = (
     "Expenses cannot be ordered by change: every open window is listed whole, and a change in a closed one "
@@ -52,6 +53,7 @@ class DeliverySide:
         self._settings = settings
         self._feeds = Feeds(system, settings, client)
         self._marking = marking.Marking(system, client, self._feeds)
+        self._traffic = client.http.traffic
 
     @property
     def feed(self) -> FeedCapabilities:
@@ -122,6 +124,11 @@ class DeliverySide:
     def plan_unmarks(self, context: WriteContext, marks: Sequence[HeldMark]) -> list[VendorWrite]:
         """One delete per mark."""
         return billing_plans.plan_unmarks(self._system, context, marks)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Calls to the account so far."""
+        return self._traffic
 
     @property
     def batch_limit(self) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ import simplejson
 from canonical.failures import TIMED_OUT, OutcomeUnknown, Transient
 from canonical.refs import RecordRef
 from connectors.kit.errors import ErrorTable, VendorError
-from connectors.ports import PERMIT
+from connectors.ports import PERMIT, Traffic
 
 POOL_CEILING = 16
 """Connections of one client. Measured: httpx's throughput collapses beyond some 16 in one client."""
@@ -75,6 +75,7 @@ class HttpSession:
         # Calls wait here for a free connection, not in the client's pool: a wait of ours must not
         # count as the vendor's.
         self._free = asyncio.Semaphore(size)
+        self.traffic = Traffic(limit=size)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -156,7 +157,7 @@ class HttpSession:
                 if permit is not None:
                     await permit.confirm()
                 async with asyncio.timeout(permit.seconds if permit else None):
-                    return await self.client.send(request)
+                    return await self._counted(request)
         except _NOT_SENT as error:
             raise Transient(
                 f"{what}: {self.system} cannot be reached ({type(error).__name__}).",
@@ -180,6 +181,14 @@ class HttpSession:
                 record=record,
                 key=key,
             ) from error
+
+    async def _counted(self, request: httpx.Request) -> httpx.Response:
+        began = monotonic()
+        try:
+            return await self.client.send(request)
+        finally:
+            self.traffic.calls += 1
+            self.traffic.seconds += monotonic() - began
 
 
 def new_client(

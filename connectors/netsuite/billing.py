@@ -37,6 +37,7 @@ from connectors.netsuite.postings import Postings
 from connectors.netsuite.settings import NetSuiteSettings
 from connectors.netsuite.transaction_feed import TransactionFeed
 from connectors.netsuite.unbilled import Unbilled
+from connectors.ports import Traffic
 
 VOID = "There is no void over REST: an issued invoice is corrected by a credit memo."
 WORK_DATE = (
@@ -64,6 +65,7 @@ class BillingSide:
     def __init__(self, client: NetSuiteClient, planner: Planner, settings: NetSuiteSettings) -> None:
         self._rules = settings.mapping.billing
         self._keys = settings.mapping.custom.line_key
+        self._traffic = client.session.traffic
         self._cost = CostPlanner(planner)
         self._invoices = InvoicePlanner(planner)
         self._postings = Postings(client, settings.mapping)
@@ -125,6 +127,11 @@ class BillingSide:
     def plan_not_billable(self, context: WriteContext, postings: Sequence[Posting]) -> list[VendorWrite]:
         """Lines that leave the unbilled balance."""
         return self._cost.not_billable(context, postings)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Calls to the account so far."""
+        return self._traffic
 
     @property
     def batch_limit(self) -> int:

@@ -59,6 +59,17 @@ class Permit:
     seconds: float
 
 
+@dataclass
+class Traffic:
+    """Calls of this process to one system since it began: how near they come to what the vendor allows."""
+
+    limit: int
+    """Most calls at a time."""
+    calls: int = 0
+    seconds: float = 0.0
+    """Together, from the free connection to the answer: divided by the time that passed, calls in flight."""
+
+
 PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
 """Set by the executor around ``Writer.send`` and ``Writer.amend``."""
 
@@ -234,8 +245,18 @@ class BulkPort(Protocol):
     """
 
     @property
+    def system(self) -> str:
+        """Instance name."""
+        ...
+
+    @property
     def batch_limit(self) -> int:
         """Most lines of one batch."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """Calls to the instance so far."""
         ...
 
     async def submit_batch(self, key: str, writes: Sequence[VendorWrite]) -> BatchTicket:
