@@ -15,6 +15,7 @@ from canonical.batches import LineState
 from canonical.causes import Cause
 from canonical.invoicing import BillingGroup
 from canonical.items import BillingState, CostState, Hold, ItemKind, Placement
+from canonical.refs import RecordRef
 from ledger.billing_rows import ItemRow, PlacedResult
 from ledger.core import unbroken
 from ledger.fees import Fees
@@ -132,6 +133,26 @@ class Items(Fees):
         async with self.reading() as session:
             rows = list(await session.exec(query.order_by(col(BillableItem.id)).limit(limit)))
             return Page(rows=item_rows(rows), cursor=rows[-1].id if rows and len(rows) == limit else None)
+
+    @unbroken
+    async def known_sources(self, psa: str, kind: ItemKind, first: date, last: date) -> list[RecordRef]:
+        """Source records of a period that are believed to be there: what a complete listing is held against.
+
+        Args:
+            psa: delivery system instance.
+            kind: time or expenses.
+            first: first work date.
+            last: last work date, included.
+        """
+        query = select(BillableItem.source).where(
+            col(BillableItem.psa) == psa,
+            col(BillableItem.kind) == kind,
+            col(BillableItem.current),
+            col(BillableItem.work_date) >= first,
+            col(BillableItem.work_date) <= last,
+        )
+        async with self.reading() as session:
+            return [RecordRef.parse(source) for source in await session.exec(query)]
 
     @unbroken
     async def day_minutes(self, days: Iterable[tuple[str, date]]) -> dict[tuple[str, date], int]:

@@ -140,6 +140,13 @@ class Pieces(Selection):
             return None if row is None else await self._piece_row(session, row)
 
     @unbroken
+    async def pieces_of(self, saga_id: str) -> list[str]:
+        """Keys of all pieces that a run (and earlier ones of its id) claimed, oldest first."""
+        async with self.reading() as session:
+            query = select(Piece.piece_key).where(col(Piece.saga_id) == saga_id).order_by(col(Piece.id))
+            return list(await session.exec(query))
+
+    @unbroken
     async def close_piece(self, key: str) -> int:
         """Let go of what is left in a piece: it is open for the next one. Answers how many items.
 

@@ -34,11 +34,12 @@ class Sagas(AuditTrail):
         start_id: str,
         trace_id: str = "",
         mapping: Mapping[str, str] | None = None,
+        again: bool = False,
     ) -> SagaBegun:
         """Open a saga's generation, or find the one that is open. The start goes to the audit trail.
 
         A new generation begins only after the last one was undone, because its keys are closed. A
-        complete saga is not begun again: ``accepted`` is False.
+        complete saga is not begun again (``accepted`` is False), unless it is one that may run ``again``.
 
         Args:
             saga_id: Workflow id.
@@ -50,13 +51,15 @@ class Sagas(AuditTrail):
             start_id: Identifies this start, for example the first run's id; repeating it is harmless.
             trace_id: For correlation.
             mapping: Digest of the field mapping pinned per system instance.
+            again: A complete saga of this kind may run again, in its generation: what it does once is
+                guarded by keys of its items, not by its own.
         """
         async with self.transaction() as session:
             await self.lock(session, f"saga:{saga_id}")
             last = await self._last(session, saga_id)
             if last is not None and last.start_id == start_id:
-                return _begun(last, accepted=last.status != SagaStatus.COMPLETE)
-            if last is not None and last.status == SagaStatus.COMPLETE:
+                return _begun(last, accepted=again or last.status != SagaStatus.COMPLETE)
+            if last is not None and last.status == SagaStatus.COMPLETE and not again:
                 return _begun(last, accepted=False)
             actor_id, now = await self._put_person(session, actor.name), self.now()
             start: dict[str, Any] = {

@@ -14,8 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ledger.billing_rows import ItemRow
-
 from activities.billing.gathering import Gathering
 from activities.billing.lines import COST_KINDS, Figures, cost_line, hold_of, line_context, result_of
 from activities.billing.preparing import LEASE, Preparing
@@ -36,13 +34,14 @@ from canonical.saga import Throughput
 from canonical.writes import VendorWrite
 from connectors.ports.billing import BillingPort
 from connectors.ports.delivery import DeliveryFeed
+from ledger.billing_rows import ItemRow
 from ledger.rows import AuditEntry
 from ledger.store import Ledger
 from rules.approval import counts_as_approved, source_line
 
 PORTIONS = 2
-"""Batches are formed for so many windows ahead: enough that no slot waits for it, few enough that a large piece
-does not stand in memory."""
+"""Batches are formed for so many windows ahead: enough that no slot waits for it, few enough that a large
+piece does not stand in memory."""
 TIRED = 3
 """Batches with lines refused for passing reasons after which this attempt stops and the saga waits."""
 EXTEND_EVERY = 60.0

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from ledger.billing_rows import ItemRow
-
 from activities.billing.lines import COST_KINDS, Figures, cost_line, hold_of, line_context
 from activities.billing.posting import Run, note_batch
 from activities.billing.preparing import LEASE
@@ -41,6 +39,7 @@ from canonical.names import piece_key
 from canonical.operations import BatchTicket, LineOutcome
 from canonical.writes import VendorWrite
 from connectors.ports.billing import BillingPort
+from ledger.billing_rows import ItemRow
 from ledger.store import Ledger
 from rules.periods import of_entity
 
@@ -276,7 +275,8 @@ class Reversing:
     async def select(self, command: SelectReversals) -> ReversalSelection:
         """What a scope covers, by what can become of it; claimed as a piece unless it is a plan."""
         port = await self.systems.billing(command.erp, command.saga.mapping.get(command.erp, ""))
-        figures, chosen, more = Figures(), [], False
+        figures, more = Figures(), False
+        chosen: list[ItemRow] = []
         async for item in self._in_scope(command):
             if len(chosen) >= command.limit:
                 more = True
