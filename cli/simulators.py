@@ -67,7 +67,12 @@ def set_up(salesforce_url: str, netsuite_url: str, kantata_url: str, certificate
     control(salesforce_url, "POST", "settings", vendors.SALESFORCE_SETTINGS)
     control(salesforce_url, "POST", "schema", vendors.SALESFORCE_SCHEMA)
     control(salesforce_url, "POST", "seed", deals.catalogue())
-    control(netsuite_url, "POST", "settings", {"certificates": {"cert-1": certificate}})
+    control(
+        netsuite_url,
+        "POST",
+        "settings",
+        {**vendors.NETSUITE_SETTINGS, "certificates": {"cert-1": certificate}},
+    )
     control(netsuite_url, "POST", "schema", vendors.NETSUITE_SCHEMA)
     control(netsuite_url, "POST", "seed", vendors.NETSUITE_SEED)
     control(kantata_url, "POST", "schema", vendors.KANTATA_SCHEMA)

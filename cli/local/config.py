@@ -72,6 +72,15 @@ client_saga = "custentity_trueup_saga"
 project_saga = "custentity_trueup_job_saga"
 order_saga = "custbody_trueup_saga"
 line_billing_method = "custcol_trueup_method"
+line_key = "custcol_trueup_key"
+time_source = "custcol_trueup_source"
+time_work_date = "custcol_trueup_worked"
+time_reverses = "custcol_trueup_reverses"
+expense_source = "custbody_trueup_source"
+[systems.netsuite-emea.mapping.billing]
+invoice_approval = true
+negative_time = true
+intercompany_time = true
 
 [systems.kantata-main]
 vendor = "kantata"
@@ -171,6 +180,19 @@ default_payment_terms = "Net 30"
 name_similarity = 86
 queue_owners = {{ master-data = "Finance master data", delivery = "PMO", sales = "Sales operations", \
 billing = "Billing", infrastructure = "Integration" }}
+
+[policies.billing]
+collect_from = 2026-01-01
+
+[policies.billing.codes.netsuite-emea.expense_categories]
+Travel = "4"
+
+[policies.billing.draft_review]
+roles = ["billing-manager"]
+above = "1000"
+
+[policies.billing.credit_approval]
+roles = ["billing-manager"]
 
 [policies.credit_review]
 roles = ["credit-manager"]
@@ -272,7 +294,7 @@ operations = ["integration@northgate.example"]
 
 def render(places: Places, user: str) -> str:
     """The configuration file's text; the current user may do everything."""
-    roles = '["credit-manager", "pmo-lead", "master-data", "integration"]'
+    roles = '["credit-manager", "pmo-lead", "master-data", "integration", "billing-manager"]'
     return TEMPLATE.format(
         temporal=places.temporal,
         namespace=places.namespace,
@@ -281,7 +303,7 @@ def render(places: Places, user: str) -> str:
         ledger=places.ledger or f"sqlite:///{places.folder}/ledger.db",
         retry=places.retry,
         lag=places.lag_seconds,
-        actors=f'"{user}" = {roles}\n"carla" = ["credit-manager"]',
+        actors=f'"{user}" = {roles}\n"carla" = ["credit-manager", "billing-manager"]',
         salesforce=places.salesforce,
         netsuite=places.netsuite,
         netsuite_key=places.netsuite_key,

@@ -93,6 +93,18 @@ NETSUITE_SEED: Seed = {
         {"id": "32", "itemId": "Advisory services"},
         {"id": "33", "itemId": "Managed services"},
     ],
+    "expenseCategory": [{"id": "4", "name": "Travel"}],
+    "employee": [
+        {"id": str(7000 + number), "entityId": f"W{number:03d}", "email": email, "subsidiary": {"id": home}}
+        for number, email, home in (
+            (1, "anna@northgate.example", "3"),
+            (2, "bram@northgate.example", "3"),
+            (3, "carla@northgate.example", "3"),
+            (4, "dev@northgate.example", "5"),
+            (5, "emma@northgate.example", "5"),
+            (8, "hanna@northgate.example", "3"),
+        )
+    ],
     "customer": [
         {
             "id": "501",
@@ -114,8 +126,19 @@ NETSUITE_SCHEMA: Seed = {
     "salesOrder": [
         {"name": "custbody_trueup_saga", "type": "string"},
         {"name": "custcol_trueup_method", "type": "string", "sublist": "item"},
+        {"name": "custcol_trueup_key", "type": "string", "sublist": "item"},
     ],
+    "invoice": [{"name": "custcol_trueup_key", "type": "string", "sublist": "item"}],
+    "creditMemo": [{"name": "custcol_trueup_key", "type": "string", "sublist": "item"}],
+    "timeBill": [
+        {"name": "custcol_trueup_source", "type": "string"},
+        {"name": "custcol_trueup_worked", "type": "date"},
+        {"name": "custcol_trueup_reverses", "type": "string"},
+    ],
+    "expenseReport": [{"name": "custbody_trueup_source", "type": "string"}],
 }
+NETSUITE_SETTINGS: Json = {"invoice_approval": True, "negative_hours": True}
+"""Invoices are routed for approval, and time may be taken back by negative entries."""
 
 ROLES = {"solution-architect": 5, "consultant": 6, "project-manager": 7}
 """Kantata's role ids by HR role."""
@@ -160,6 +183,12 @@ KANTATA_SEED: Seed = {
         {"id": 5, "name": "Solution Architect"},
         {"id": 6, "name": "Consultant"},
         {"id": 7, "name": "Project Manager"},
+    ],
+    "users": [
+        {"id": 71, "full_name": "Anna de Vries", "email_address": "anna@northgate.example"},
+        {"id": 72, "full_name": "Bram Bakker", "email_address": "bram@northgate.example"},
+        {"id": 73, "full_name": "Carla Jansen", "email_address": "carla@northgate.example"},
+        {"id": 74, "full_name": "Dev Patel", "email_address": "dev@northgate.example"},
     ],
     "project_templates": [
         {"id": 300, "title": "Implementation", "currency": "EUR", "raw_json": _IMPLEMENTATION},
