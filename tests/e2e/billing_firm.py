@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 from temporalio.client import WorkflowHandle
@@ -85,7 +85,7 @@ class Month:
         **more: Any,
     ) -> list[str]:
         """A timesheet of entries on days of November."""
-        sheet = next(self.ids)
+        sheet, now = next(self.ids), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         entries = [
             {
                 "id": next(self.ids),
@@ -95,8 +95,9 @@ class Month:
                 "date_performed": f"2026-11-{day:02d}",
                 "time_in_minutes": minutes,
                 "billable": True,
+                "rate_in_cents": 15_000,
                 "recent_submission_id": sheet,
-                "updated_at": "2026-11-20T10:00:00Z",
+                "updated_at": now,
                 **more,
             }
             for day in days
@@ -108,7 +109,7 @@ class Month:
             "user_id": user,
             "status": status,
             "start_date": "2026-11-01",
-            "updated_at": "2026-11-20T11:00:00Z",
+            "updated_at": now,
         }
         self.firm.control(
             PSA, "POST", "seed", {"timesheet_submissions": [submission], "time_entries": entries}

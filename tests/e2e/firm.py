@@ -49,7 +49,9 @@ Json = Any
 Handle = WorkflowHandle[OpportunityToProject, SagaView]
 VENDORS = {"sf-main": "salesforce", "netsuite-emea": "netsuite", "kantata-main": "kantata"}
 """Simulator by connected system."""
-ROOT_ACTOR = Actor(name="root", roles=("credit-manager", "pmo-lead", "master-data", "integration"))
+ROOT_ACTOR = Actor(
+    name="root", roles=("credit-manager", "pmo-lead", "master-data", "integration", "billing-manager")
+)
 PATIENCE = 30.0
 """Seconds until a saga must have come to a state; on a quiet machine it takes about one."""
 ASLEEP = (SagaStatus.PARKED, SagaStatus.GATED, SagaStatus.UNDO_BLOCKED)
