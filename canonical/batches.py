@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from canonical.base import Canonical
 from canonical.causes import Cause
+from canonical.items import Hold
 
 
 class BatchPurpose(StrEnum):
@@ -88,3 +89,5 @@ class LineResult(Canonical):
     cause: Cause | None = None
     message: str | None = None
     vendor_code: str | None = None
+    hold: Hold | None = None
+    """Of refused postings, why the item waits; of reversals on purpose, that it is held afterwards."""

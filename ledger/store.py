@@ -13,16 +13,33 @@ from ledger.effect_queries import EffectQueries
 from ledger.engine import build
 from ledger.mappings import Mappings
 from ledger.migrate import require_current
+from ledger.openings import Openings
 from ledger.personal import Sealer
+from ledger.rate_versions import RateVersions
+from ledger.rolling import Rolling
 from ledger.sagas import Sagas
 from ledger.undo import Undo
 from ledger.verification import Verification
 
 
-class Ledger(Undo, EffectQueries, Sagas, Cases, Decisions, Contracts, Mappings, Verification):
+class Ledger(
+    Undo,
+    EffectQueries,
+    Sagas,
+    Cases,
+    Decisions,
+    Contracts,
+    Mappings,
+    Rolling,
+    Openings,
+    RateVersions,
+    Verification,
+):
     """The ledger on SQLite or PostgreSQL.
 
     Claims, outcomes, undo and shared records decide whether a write may be sent; the rest records.
+    Items, allocations, documents, accounts and batches are what time-to-billing stands on
+    (``docs/time-to-billing.md``).
     Every method is one short transaction and can be repeated. ``Transient`` with cause
     ``LEDGER_UNAVAILABLE`` is the only failure that the database's state can cause.
 

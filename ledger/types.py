@@ -4,6 +4,7 @@
 * ``Json``: exact JSON text. Decimals stay decimals; a binary float never comes out of the database.
 * ``Serial``: a 64-bit row number made by the database.
 * ``Minor``: an amount in integer minor units of a currency kept in a column beside it.
+* ``Micro``: a rate in integer millionths; more decimals than six are refused, not rounded.
 """
 
 from __future__ import annotations
@@ -116,3 +117,28 @@ class Minor(TypeDecorator[int]):
         if not -(2**63) <= value < 2**63:
             raise ValueError(f"{value} minor units do not fit into 64 bits")
         return value
+
+
+_MICRO = Decimal(1_000_000)
+
+
+class Micro(TypeDecorator[Decimal]):
+    """A decimal kept as integer millionths: rates per hour, which have more decimals than their currency."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        """Refuse what is not a decimal or has more than six decimals."""
+        if value is None:
+            return None
+        if not isinstance(value, Decimal):
+            raise ValueError(f"{value!r} is not a decimal")
+        scaled = value * _MICRO
+        if scaled != scaled.to_integral_value():
+            raise ValueError(f"{value} has more than six decimals")
+        return int(scaled)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        """Back to a decimal without superfluous zeros."""
+        return None if value is None else Decimal(value) / _MICRO
