@@ -24,7 +24,7 @@ from connectors.kit.http import decode
 from connectors.kit.together import together
 from connectors.netsuite import errors, wire
 from connectors.netsuite.billing_plans import KINDS
-from connectors.netsuite.bulk_results import Result, read_results, refused, told
+from connectors.netsuite.bulk_results import Result, conclusive, read_results, reasons
 from connectors.netsuite.client import COLLECTION, RECORD, STRICT, NetSuiteClient
 from connectors.netsuite.postings import Postings, shown
 from connectors.netsuite.schemas import JobState
@@ -104,13 +104,15 @@ class Bulk:
         state = await self._state(ticket)
         if state is not None and not state.completed:
             return None
-        if method == "POST":
-            known = await self._landed(record_type, writes)
-        else:
-            known = await self._changed(record_type, method, writes)
+        creates = method == "POST"
+        known = await (self._shown(record_type, writes) if creates else self._changed(record_type, writes))
         lost = [write for write in writes if write.key not in known]
-        if lost:
-            known |= await self._reasons(ticket, state is not None, writes, lost)
+        results = await self._results(ticket.id, writes, lost) if lost and state is not None else []
+        if lost and creates and not conclusive(results, lost):
+            known |= await self._late(record_type, lost)
+            lost = [write for write in lost if write.key not in known]
+        landed = {one.landed for one in known.values()} if creates else None
+        known |= reasons(results, writes, lost, landed)
         return [known[write.key] for write in writes]
 
     async def _state(self, ticket: BatchTicket) -> JobState | None:
@@ -118,45 +120,34 @@ class Bulk:
         response = await self.client.job(ticket.id, what=what, gone=True)
         return None if response.status_code == 404 else JobState.model_validate(self._json(response, what))
 
-    async def _landed(self, record_type: str, writes: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
-        """Creates that the records show, each compared with what was sent."""
-        kind = KINDS[record_type]
-        found = await self.postings.by_query(kind, [write.stamp for write in writes])
-        missing = [write.stamp for write in writes if write.stamp not in found]
-        if len(missing) > FEW and self._lag:
-            # A query lags by seconds; asking for a whole batch one by one would take as long.
-            await asyncio.sleep(self._lag)
-            found |= await self.postings.by_query(kind, missing)
-            missing = [stamp for stamp in missing if stamp not in found]
-        found |= await self.postings.by_record(kind, missing)
+    async def _shown(self, record_type: str, writes: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
+        """Creates that a query shows, each compared with what was sent."""
+        found = await self.postings.by_query(KINDS[record_type], [write.stamp for write in writes])
         return {w.key: _landed(w, found[w.stamp]) for w in writes if w.stamp in found}
 
-    async def _changed(
-        self, record_type: str, method: str, writes: Sequence[VendorWrite]
-    ) -> dict[str, LineOutcome]:
+    async def _late(self, record_type: str, writes: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
+        """Creates that the query did not show: it lags by seconds, the record service does not."""
+        known: dict[str, LineOutcome] = {}
+        if len(writes) > FEW and self._lag:
+            # Asking for a whole batch one by one takes longer than waiting for the query.
+            await asyncio.sleep(self._lag)
+            known = await self._shown(record_type, writes)
+        rest = [write for write in writes if write.key not in known]
+        found = await self.postings.by_record(KINDS[record_type], [write.stamp for write in rest])
+        return known | {w.key: _landed(w, found[w.stamp]) for w in rest if w.stamp in found}
+
+    async def _changed(self, record_type: str, writes: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
         """Removals of what is gone, changes that the record shows; by record, since queries lag."""
         records = await together(
             self.client.get(record_type, str(write.target), expand=True) for write in writes
         )
         known = {}
         for write, record in zip(writes, records, strict=True):
-            done = record is None if method == "DELETE" else record is not None and _shows(write, record)
+            removed = write.method == "DELETE"
+            done = record is None if removed else record is not None and _shows(write, record)
             if done:
                 known[write.key] = LineOutcome(key=write.key, landed=str(write.target))
         return known
-
-    async def _reasons(
-        self,
-        ticket: BatchTicket,
-        known_job: bool,
-        writes: Sequence[VendorWrite],
-        lost: Sequence[VendorWrite],
-    ) -> dict[str, LineOutcome]:
-        """Why lines did not land. A line without a reason goes out again: nothing refused it."""
-        results = await self._results(ticket.id, writes, lost) if known_job else []
-        said = {key: one for key, one in told(results, writes).items() if one.failure is not None}
-        said |= refused(results, [write for write in lost if write.key not in said])
-        return {write.key: said[write.key] for write in lost}
 
     async def _results(
         self, job_id: str, writes: Sequence[VendorWrite], lost: Sequence[VendorWrite]

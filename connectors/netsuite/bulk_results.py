@@ -8,12 +8,13 @@ only where it fits that line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from canonical.causes import Cause
 from canonical.failures import FailureKind
 from canonical.operations import LineOutcome
 from canonical.writes import VendorWrite
@@ -92,9 +93,54 @@ def told(results: Sequence[Result], writes: Sequence[VendorWrite]) -> dict[str, 
     return known
 
 
-def refused(results: Sequence[Result], lost: Sequence[VendorWrite]) -> dict[str, LineOutcome]:
+def is_duplicate(result: Result) -> bool:
+    """Whether a refusal says that the line is there already."""
+    failure = (
+        errors.TABLE.failure(result.errors, system="", write=True, what="").failure if result.errors else None
+    )
+    return failure is not None and failure.cause is Cause.VERSION_CONFLICT
+
+
+def conclusive(results: Sequence[Result], lost: Sequence[VendorWrite]) -> bool:
+    """Whether a job accounts for all lines that its records do not show: each was refused, none as being
+    there already. Then there is nothing to look for.
+    """
+    refusals = [result for result in results if result.errors]
+    return len(refusals) == len(lost) and not any(is_duplicate(result) for result in refusals)
+
+
+def reasons(
+    results: Sequence[Result],
+    writes: Sequence[VendorWrite],
+    lost: Sequence[VendorWrite],
+    landed: Collection[str | None] | None,
+) -> dict[str, LineOutcome]:
+    """Why lines are not there.
+
+    Args:
+        results: what the job says, of all lines or at least of the lost ones.
+        writes: the whole batch.
+        lost: the lines that are not there.
+        landed: ids of the creates that are there; None for changes and removals.
+    """
+    named = {key: one for key, one in told(results, writes).items() if one.failure is not None}
+    # What is not there is no duplicate of itself.
+    kept = [result for result in results if not is_duplicate(result)]
+    vanished = landed is not None and any(
+        result.id is not None and not result.errors and result.id not in landed for result in results
+    )
+    said = refused(kept, [write for write in lost if write.key not in named], vanished=vanished)
+    return {write.key: named.get(write.key) or said[write.key] for write in lost}
+
+
+def refused(
+    results: Sequence[Result], lost: Sequence[VendorWrite], *, vanished: bool = False
+) -> dict[str, LineOutcome]:
     """Reasons for lines that did not land. A refusal is laid at a line's door only where the field it
     names holds, in that line, the value it quotes, or where all refusals say the same; else all are told.
+
+    ``vanished``: some record that the job made is not there any more, so a line without a refusal may have
+    been deleted by somebody: it must not go out again by itself.
     """
     nameless = {result.words: result for result in results if result.errors and result.external_id is None}
     known: dict[str, LineOutcome] = {}
@@ -112,6 +158,9 @@ def refused(results: Sequence[Result], lost: Sequence[VendorWrite]) -> dict[str,
                 cause=causes.pop() if len(causes) == 1 else None,
                 retry=all(one.retry for one in every),
             )
+        elif vanished:
+            words = "posted, and gone since: somebody deleted it in NetSuite"
+            known[write.key] = LineOutcome(key=write.key, failure=words, cause=Cause.RECORD_VANISHED)
         else:
             # Nothing refused it: the job broke off, or was forgotten before it was asked.
             words = "not there, and the job tells no reason"

@@ -205,6 +205,39 @@ async def test_a_line_that_failed_for_a_passing_reason_goes_out_again(
     assert (told[0].retry, again[0].retry) == (False, True)
 
 
+async def test_a_line_that_somebody_deleted_after_posting_never_goes_out_again_by_itself(
+    subject: Subject, after: WriteContext, project: str
+) -> None:
+    writes, told = await post(subject, after, lines(project, 3))
+    assert await subject.connector._client.delete("timeBill", str(told[1].landed), what="Somebody deletes it")
+    again = await outcomes(subject, await subject.connector.submit_batch("B1", writes), writes)
+    assert [one.landed is None for one in again] == [False, True, False]
+    assert (again[1].cause, again[1].retry) == (Cause.RECORD_VANISHED, False)
+
+
+async def test_refusals_cost_a_call_each_and_no_search(
+    subject: Subject, after: WriteContext, project: str
+) -> None:
+    before = len(subject.calls())
+    _, told = await post(subject, after, lines(project, 30, wrong=tuple(range(20))))
+    assert [one.landed is None for one in told] == [n < 20 for n in range(30)]
+    # Submit, state, query, tasks, and the results of the twenty.
+    assert len(subject.calls()) - before == 4 + 20
+
+
+async def test_duplicates_that_the_query_does_not_show_yet_are_found_by_record(
+    subject: Subject, after: WriteContext, project: str
+) -> None:
+    """The ledger was lost: the same lines go out under another key while the query still lags."""
+    costs = lines(project, 3, wrong=(1,))
+    _, told = await post(subject, after, costs)
+    subject.configure(suiteql_lag_seconds=3600)
+    writes, again = await post(subject, after, costs, "B2")
+    assert [one.landed for one in again] == [one.landed for one in told]
+    assert "employee" in str(again[1].failure)
+    assert subject.landed_lines(writes) == [1, 0, 1]
+
+
 # --- handing over -----------------------------------------------------------------------------------------
 
 
