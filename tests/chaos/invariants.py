@@ -124,7 +124,11 @@ def _told(config: Path, before: Records, seen: Change, sagas: Sequence[tuple[End
     for ended, seed in sagas:
         if ended.licence_only or any(step.startswith("write-back") for step in ended.skipped):
             continue
-        wanted = Oracle(config, before, seed).told
+        try:
+            wanted = Oracle(config, before, seed).told
+        except KeyError as missing:
+            yield f"{ended.saga}: complete with a deal that does not validate: {missing}"
+            continue
         row = seen.now[SALESFORCE]["Opportunity"][str(seed["Opportunity"][0]["Id"]) + "AAA"]
         shown = {name: names.text(row.get(name)) for name in wanted}
         if shown != wanted:
