@@ -32,7 +32,7 @@ from canonical.parties import Client
 from canonical.refs import RecordRef
 from canonical.writes import VendorWrite
 from connectors.ports import ErpPort
-from ledger.rows import EffectState
+from ledger.rows import EffectRow, EffectState
 from rules.causes import CATALOGUE
 
 ENSURE_CLIENT = "ensure_client"
@@ -122,7 +122,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
             # A client that exists has an id already: later steps' plans show it.
             return planned(writes, total.values).model_copy(update={"values": total.values})
         if found:
-            total.records += await self._made_earlier(command)
+            total.records += await self._of_earlier_attempts(erp, command, total)
         return outcome_of(total)
 
     async def _plan(self, erp: ErpPort, context: WriteContext, setup: ClientSetup) -> list[VendorWrite]:
@@ -203,14 +203,21 @@ class ErpActivitiesOver(Writing, ErpActivities):
         )
         return bool(found.rows)
 
-    async def _made_earlier(self, command: EnsureClients) -> list[RecordRef]:
-        """What an earlier attempt of the step made. A client that is there by now is planned with less: what
-        is not planned any more is to be named all the same.
+    async def _of_earlier_attempts(
+        self, erp: ErpPort, command: EnsureClients, total: Performed
+    ) -> list[RecordRef]:
+        """What earlier attempts of the step made, and nobody may have heard of. A client that is there by now
+        is planned with less: what is not planned any more is looked for, recorded and named all the same.
         """
-        rows = await self.effects.ledger.effects(
-            step_key=self._step_key(command), states=[EffectState.DONE], limit=1000
-        )
-        return [row.record for row in rows.rows if row.created_by_us and row.record is not None]
+        rows = await self._rows(command, [EffectState.INTENDED, EffectState.UNKNOWN])
+        if rows:
+            await self._send(erp, [row.write for row in rows], command, total)
+        rows = await self._rows(command, [EffectState.DONE])
+        return [row.record for row in rows if row.created_by_us and row.record is not None]
+
+    async def _rows(self, command: EnsureClients, states: list[EffectState]) -> tuple[EffectRow, ...]:
+        ledger = self.effects.ledger
+        return (await ledger.effects(step_key=self._step_key(command), states=states, limit=1000)).rows
 
     @staticmethod
     def _step_key(command: EnsureClients) -> str:

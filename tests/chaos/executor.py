@@ -154,10 +154,8 @@ class Rig:
             await asyncio.gather(attempt.task, return_exceptions=True)
             self.running.remove(attempt)
 
-    async def move_fault(self, spot: int, fault: int, skip: int) -> None:
+    async def move_fault(self, vendor: str, method: str, path: str, kind: str, skip: int, ms: int) -> None:
         """A vendor will misbehave once."""
-        vendor, method, path = SPOTS[spot % len(SPOTS)]
-        kind, ms = FAULTS[fault % len(FAULTS)]
         self.late |= ms > 0
         rule = {"kind": kind, "method": method, "path": path, "skip": skip, "times": 1, "delay_ms": ms}
         await self.bench.control(vendor, "POST", "faults", {**rule, "retry_after": 1})
@@ -278,10 +276,10 @@ def moves() -> st.SearchStrategy[list[Move]]:
     def move(name: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Move]:
         return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
 
-    spots, faults = st.integers(0, len(SPOTS) - 1), st.integers(0, len(FAULTS) - 1)
+    faults = st.builds(_fault, st.sampled_from(SPOTS), st.sampled_from(FAULTS), st.integers(0, 2))
     win = move("win", shape=st.sampled_from(SHAPES_HERE), client=st.booleans())
     attempt = move("attempt", which=which, step=step, ms=ms)
-    fault = move("fault", spot=spots, fault=faults, skip=st.integers(0, 2))
+    fault = st.tuples(st.just("fault"), faults)
     rest = st.one_of(
         attempt,
         attempt,
@@ -297,6 +295,12 @@ def moves() -> st.SearchStrategy[list[Move]]:
         move("breathe", ms=st.sampled_from((20, 80))),
     )
     return st.tuples(win, st.lists(rest, min_size=4, max_size=MOVES)).map(lambda both: [both[0], *both[1]])
+
+
+def _fault(spot: tuple[str, str, str], fault: tuple[str, int], skip: int) -> dict[str, Any]:
+    vendor, method, path = spot
+    kind, ms = fault
+    return {"vendor": vendor, "method": method, "path": path, "kind": kind, "skip": skip, "ms": ms}
 
 
 class Benches:
