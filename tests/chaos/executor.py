@@ -8,7 +8,6 @@ import asyncio
 import copy
 import functools
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -378,8 +377,3 @@ def generate(
         on_end(scenario, benches.run(scenario))
 
     (play if seeded is None else seed(seeded)(play))()
-
-
-def line(scenario: Sequence[Move]) -> str:
-    """A scenario as one line of JSON."""
-    return json.dumps([list(move) for move in scenario])

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.executor import Benches, generate, line
-from tests.chaos.world import Move
+from tests.chaos.executor import Benches, generate
+from tests.chaos.world import Move, line
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 EXAMPLES = 12

@@ -106,6 +106,8 @@ class World:
         """Whether a read of the deal may have been answered long after it was asked."""
         self.broken: list[str] = []
         """Moves that could not be made at all: the scenario proves nothing from there on."""
+        self.unplayed = False
+        """Whether the scenario could not be played or judged: the machine was not up to it."""
         self.latest = 0.0
         """Seconds after which the slowest call of the scenario has been carried out."""
 
@@ -424,6 +426,6 @@ class World:
             await self._edit(won, "Account", {"Tax_Id__c": tax})
 
 
-def words(trace: Sequence[Move]) -> str:
-    """A scenario as one line of JSON for the file of pinned ones."""
-    return json.dumps([[name, arguments] for name, arguments in trace])
+def line(moves: Sequence[Move]) -> str:
+    """A scenario as one line of JSON for a file of pinned ones."""
+    return json.dumps([[name, arguments] for name, arguments in moves])
