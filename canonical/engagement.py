@@ -1,15 +1,25 @@
-"""Engagement, contract, contract lines, billing schedule, rate card (rules 2, 3, 6, 7)."""
+"""Engagement, contract, contract lines, billing schedule (rules 2, 3, 6, 7). Terms: ``canonical.terms``."""
 
 from __future__ import annotations
 
 from datetime import date
-from decimal import Decimal
 from enum import StrEnum
 
 from canonical.base import Canonical
 from canonical.money import AmountRole, Conversion, CurrencyCode, Exact, Money, Rounding
 from canonical.parties import PartyRole
+from canonical.rates import PricingAuthority, RateCard
 from canonical.refs import Dimensions
+from canonical.terms import (
+    Cap,
+    CurrencyTerms,
+    ExpenseTerms,
+    InvoiceDelivery,
+    LateTime,
+    ProgressTerms,
+    PurchaseOrder,
+    RetainerTerms,
+)
 
 
 class BillingMethod(StrEnum):
@@ -30,14 +40,6 @@ class RevenueMethod(StrEnum):
     OVER_TIME_INPUT = "over_time_input"
     OVER_TIME_OUTPUT = "over_time_output"
     POINT_IN_TIME = "point_in_time"
-
-
-class PricingAuthority(StrEnum):
-    """Who alone sets the bill rate of a contract (rule 7)."""
-
-    CONTRACT = "contract"
-    DELIVERY = "delivery"
-    ERP = "erp"
 
 
 class InvoiceGrouping(StrEnum):
@@ -65,98 +67,6 @@ class DocumentRef(Canonical):
     version: str | None = None
     signed_on: date | None = None
     url: str | None = None
-
-
-class PurchaseOrder(Canonical):
-    """A client's purchase order (rule 31)."""
-
-    number: str
-    amount: Money | None = None
-    valid_from: date | None = None
-    valid_to: date | None = None
-    required: bool = False
-
-
-class CapScope(StrEnum):
-    """What a cap limits."""
-
-    CONTRACT = "contract"
-    PURCHASE_ORDER = "purchase_order"
-    PROJECT = "project"
-    ROLE = "role"
-
-
-class Cap(Canonical):
-    """A not-to-exceed amount, net of tax (rule 31)."""
-
-    scope: CapScope
-    subject: str | None = None
-    """Purchase order number, project or role; empty for the contract."""
-    amount: Money
-    includes_expenses: bool = False
-
-
-class ExpenseTerms(Canonical):
-    """How expenses are charged on (rule 34)."""
-
-    rebill: bool = True
-    markup_percent: Exact = Decimal(0)
-    limit: Money | None = None
-    net_of_recoverable_tax: bool = True
-
-
-class OverageRule(StrEnum):
-    """What happens to work beyond a retainer's balance (rule 32)."""
-
-    BILL = "bill"
-    HOLD = "hold"
-    ABSORB = "absorb"
-
-
-class RetainerTerms(Canonical):
-    """A retainer as an account (rule 32)."""
-
-    period_amount: Money
-    rolls_over: bool = False
-    expires_after_periods: int | None = None
-    overage: OverageRule = OverageRule.HOLD
-
-
-class RateLine(Canonical):
-    """A bill rate per hour for a role from a date on; ``amount`` may have more decimals than the currency."""
-
-    role: str
-    amount: Exact
-    currency: CurrencyCode
-    effective_from: date
-    effective_to: date | None = None
-    """Last day on which it holds; open-ended when empty."""
-
-
-class RateCard(Canonical):
-    """Negotiated or standard rates; ``version`` is stored on every priced line (rule 7)."""
-
-    code: str
-    version: str
-    currency: CurrencyCode
-    lines: tuple[RateLine, ...] = ()
-
-    def rate_on(self, role: str, day: date) -> RateLine | None:
-        """The one line in force for ``role`` on ``day``.
-
-        Raises:
-            ValueError: two lines overlap on that day.
-        """
-        hits = [
-            line
-            for line in self.lines
-            if line.role == role
-            and line.effective_from <= day
-            and (line.effective_to is None or day <= line.effective_to)
-        ]
-        if len(hits) > 1:
-            raise ValueError(f"rate card {self.code} has {len(hits)} rates for {role} on {day.isoformat()}")
-        return hits[0] if hits else None
 
 
 class ScheduleDate(Canonical):
@@ -198,6 +108,9 @@ class ContractLine(Canonical):
     end: date | None = None
     delivery_region: str
     acceptance_required: bool = False
+    part_billing: bool = False
+    """Whether a milestone may be billed in parts (rule 33)."""
+    progress: ProgressTerms | None = None
 
 
 class Contract(Canonical):
@@ -225,12 +138,21 @@ class Contract(Canonical):
     rate_card: RateCard | None = None
     expense_terms: ExpenseTerms = ExpenseTerms()
     retainer: RetainerTerms | None = None
+    currency_terms: CurrencyTerms = CurrencyTerms()
+    late_time: LateTime = LateTime.NEXT_CYCLE
+    release_below: Money | None = None
+    """Drafts below it are issued without review (rule 24)."""
+    invoice_delivery: InvoiceDelivery | None = None
     withholding_expected: bool = False
     tax_treatment: str | None = None
     documents: tuple[DocumentRef, ...] = ()
     start: date | None = None
     end: date | None = None
     project_manager_email: str | None = None
+
+    def line(self, key: str | None) -> ContractLine | None:
+        """The line of that key."""
+        return next((line for line in self.lines if line.key == key), None)
 
     @property
     def amount(self) -> Money:

@@ -6,10 +6,13 @@ from datetime import date
 from decimal import Decimal
 
 from canonical.base import Canonical
-from canonical.engagement import BillingMethod, RateCard, RevenueMethod
+from canonical.calendar import ClosedPeriod
+from canonical.engagement import BillingMethod, RevenueMethod
+from canonical.erp_billing import BillingOwner
 from canonical.money import Exact
 from canonical.opportunity import DealClass
 from canonical.parties import LegalEntity
+from canonical.rates import RateCard
 
 
 class RoleNeed(Canonical):
@@ -60,6 +63,11 @@ class Route(Canonical):
     erp: str
     psa: str
     hr: str | None = None
+    billing_owner: BillingOwner = BillingOwner.OURS
+    """Who makes the invoices of this route."""
+    expenses_reimbursed_by: str | None = None
+    """Instance that pays workers back. Only when it is the route's ERP, an expense becomes a payable there;
+    otherwise its cost alone is posted."""
 
 
 class GatePolicy(Canonical):
@@ -72,6 +80,62 @@ class GatePolicy(Canonical):
     limit: Exact | None = None
     """Highest amount these roles may decide; more needs ``senior_roles``."""
     senior_roles: tuple[str, ...] = ()
+
+
+class ErpCodes(Canonical):
+    """What one ERP calls the things that lines are posted with, in that ERP's own ids."""
+
+    labour_items: dict[str, str] = {}
+    """Service item by role; the contract line's own item where there is none."""
+    expense_categories: dict[str, str] = {}
+    """Expense category by the delivery system's word for it."""
+    required_dimensions: tuple[str, ...] = ()
+    """Dimensions that it demands on every line."""
+
+
+class BillingPolicy(Canonical):
+    """What the firm wants of time, postings and invoices."""
+
+    approval_not_needed: tuple[str, ...] = ()
+    """Project codes whose time counts as approved without anybody's approval. All other time needs one."""
+    longest_day_minutes: int = 24 * 60
+    """More than this by one worker on one day, over all entries, holds the day's entries."""
+    closed_period: dict[str, ClosedPeriod] = {}
+    """What happens to work whose period is closed, by legal entity; posted in the first open period, keeping
+    its work date, where nothing is said."""
+    rate_tolerance: Exact = Decimal(0)
+    """Difference per hour, in the rate's currency, up to which another system's price is no finding."""
+    codes: dict[str, ErpCodes] = {}
+    """Items, categories and demanded dimensions by ERP instance."""
+    collect_from: date | None = None
+    """Changes since that day are read by the very first poll; all that there are, where nothing is said."""
+    window_days: int = 62
+    """Work of so many days back is listed again on every run: what cannot be found by its change (expenses),
+    and what was deleted."""
+    mark_timesheets: bool = False
+    """Mark whole timesheets as taken by the ERP instead of each entry: a fraction of the calls, and a mark
+    may stand on a timesheet of which a line is held.
+    """
+    near_cutoff_days: int = 3
+    """Unapproved time of so many days before the cutoff is named by the close check."""
+    subcontractor_entities: tuple[str, ...] = ()
+    """Employing entities whose workers' cost comes from vendor bills: their time is billed, never posted as
+    cost."""
+    draft_review: GatePolicy | None = None
+    """Who releases drafts. Without it every draft is issued as it is."""
+    starter_may_release: bool = False
+    """Whether who started a run may decide about the drafts that it made. Two people do where this is off."""
+    credit_approval: GatePolicy | None = None
+    """Who approves credits, write-offs and rebills."""
+
+
+class ChangePolicy(Canonical):
+    """How the firm decides change orders."""
+
+    review: GatePolicy | None = None
+    """Who in finance decides; anybody may where nobody is named, and nothing changes without a decision."""
+    base_hours: Exact = Decimal(120)
+    """A change order that waits so long for the version it builds on becomes a case."""
 
 
 class Policies(Canonical):
@@ -94,6 +158,8 @@ class Policies(Canonical):
     repair_roles: dict[str, tuple[str, ...]] = {}
     """Roles that may repair, by exception queue; an absent queue allows anybody."""
     queue_owners: dict[str, str] = {}
+    billing: BillingPolicy = BillingPolicy()
+    change_orders: ChangePolicy = ChangePolicy()
 
 
 class Firm(Canonical):

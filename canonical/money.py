@@ -7,9 +7,9 @@ binary float. Splitting uses the largest remainder, so parts always add up to th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated
 
 from iso4217 import Currency
@@ -38,7 +38,12 @@ class Rounding(StrEnum):
     @property
     def mode(self) -> str:
         """The decimal module's name for it."""
-        return {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN, "down": ROUND_DOWN}[self.value]
+        return _MODES[self.value]
+
+
+_MODES = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN, "down": ROUND_DOWN}
+_WIDE = Context(prec=60)
+"""More digits than any amount has."""
 
 
 @cache
@@ -88,6 +93,9 @@ class Money(Canonical):
     def _fits_the_currency(self) -> Money:
         if not self.amount.is_finite():
             raise ValueError("an amount must be finite")
+        places = self.amount.as_tuple().exponent
+        if isinstance(places, int) and -places <= exponent(self.currency):
+            return self
         if self.amount != round_to(self.amount, self.currency, Rounding.DOWN):
             raise ValueError(
                 f"{self.amount} has more decimals than {self.currency} ({exponent(self.currency)})"
@@ -101,8 +109,8 @@ class Money(Canonical):
 
     @classmethod
     def of_minor(cls, minor: int, currency: str, role: AmountRole = AmountRole.CONTRACT) -> Money:
-        """Money from integer minor units."""
-        return cls(amount=Decimal(minor).scaleb(-exponent(currency)), currency=currency, role=role)
+        """Money from integer minor units, which fit the currency by themselves: nothing is left to check."""
+        return _of_minor(minor, currency, role)
 
     def __add__(self, other: Money) -> Money:
         self._same_kind(other)
@@ -125,11 +133,22 @@ class Money(Canonical):
         return f"{self.currency} {self.amount:,.{exponent(self.currency)}f}"
 
 
+@lru_cache(maxsize=4096)
+def _of_minor(minor: int, currency: str, role: AmountRole) -> Money:
+    # Of most items most amounts are nothing, and many others are the same: they are the same object.
+    amount = Decimal(minor).scaleb(-exponent(currency))
+    return Money.model_construct(amount=amount, currency=currency, role=role)
+
+
 def round_to(amount: Decimal, currency: str, rounding: Rounding = Rounding.HALF_UP) -> Decimal:
     """``amount`` with exactly the currency's decimals."""
-    with localcontext() as context:
-        context.prec = 60
-        return amount.quantize(Decimal(1).scaleb(-exponent(currency)), rounding=rounding.mode)
+    return amount.quantize(_unit(currency), rounding=rounding.mode, context=_WIDE)
+
+
+@cache
+def _unit(currency: str) -> Decimal:
+    """The currency's smallest amount."""
+    return Decimal(1).scaleb(-exponent(currency))
 
 
 def total(amounts: Iterable[Money]) -> Money:

@@ -8,6 +8,7 @@ from typing import Any
 
 from canonical.authority import Phase
 from canonical.base import Canonical
+from canonical.causes import Cause
 from canonical.delivery import DeliveryProject, DeliveryTemplate
 from canonical.engagement import Contract
 from canonical.money import Money
@@ -300,14 +301,22 @@ class HealthCheck(Canonical):
 
 
 class LineOutcome(Canonical):
-    """What became of one line of a bulk write."""
+    """What became of one line of a bulk write. Exactly one of ``landed`` and ``failure`` is set."""
 
     key: str
     landed: str | None = None
-    """The record's id, when it landed."""
+    """The record's id, when it landed (for a removal: when it is gone)."""
     failure: str | None = None
     """The vendor's words, when it was refused."""
     vendor_code: str | None = None
+    cause: Cause | None = None
+    """Why it was refused, by the connector's error table: who acts next follows from it."""
+    retry: bool = False
+    """Refused for a passing reason (the vendor's own fault, a limit): send it again in another batch."""
+    differs: dict[str, str] = {}
+    """Landed, but the record shows something else than was sent: field -> what it shows. Somebody has
+    worked on it since, or the vendor did not take the line as it was sent.
+    """
 
 
 class BatchTicket(Canonical):
@@ -316,3 +325,5 @@ class BatchTicket(Canonical):
     id: str
     earlier: bool = False
     """The vendor had accepted it before (rule 29): its outcome may already be there."""
+    told: tuple[LineOutcome, ...] = ()
+    """Lines that a vendor without jobs refused right away."""

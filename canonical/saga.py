@@ -14,7 +14,7 @@ from canonical.refs import RecordRef
 
 
 class SagaStatus(StrEnum):
-    """Where a saga stands. Exactly the last four are final."""
+    """Where a saga stands. Exactly the last five are final."""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -27,6 +27,8 @@ class SagaStatus(StrEnum):
     UNDO_BLOCKED = "undo-blocked"
     """Parked inside the undo: the rest is undone, this one needs a person."""
     COMPLETE = "complete"
+    STOPPED = "stopped"
+    """Cancelled, and what was done stays: the next run does the rest."""
     UNDONE = "undone"
     FAILED = "failed"
     """Ended before the first write: bad input."""
@@ -36,7 +38,18 @@ class SagaStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether nothing will happen any more."""
-        return self in (SagaStatus.COMPLETE, SagaStatus.UNDONE, SagaStatus.FAILED, SagaStatus.PLANNED)
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        SagaStatus.COMPLETE,
+        SagaStatus.STOPPED,
+        SagaStatus.UNDONE,
+        SagaStatus.FAILED,
+        SagaStatus.PLANNED,
+    }
+)
 
 
 class StepState(StrEnum):
@@ -143,6 +156,51 @@ class GateDecision(Canonical):
     actor: Actor
     reason: str = ""
     choice: str | None = None
+    amendment: dict[str, Any] | None = None
+    """For ``amend``: what is to be changed, in the form that the gate's question gives."""
+
+
+class Tally(Canonical):
+    """Items in one state, with their effort and money."""
+
+    state: str
+    items: int = 0
+    minutes: int = 0
+    amounts: tuple[Money, ...] = ()
+    """One per currency and role."""
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together, money kept apart by currency and role."""
+        amounts = {(one.currency, one.role): one for one in self.amounts}
+        for one in other.amounts:
+            known = amounts.get((one.currency, one.role))
+            amounts[one.currency, one.role] = one if known is None else known + one
+        return self.model_copy(
+            update={
+                "items": self.items + other.items,
+                "minutes": self.minutes + other.minutes,
+                "amounts": tuple(amounts[key] for key in sorted(amounts)),
+            }
+        )
+
+
+class HeldItems(Canonical):
+    """Items that wait for somebody, by cause."""
+
+    cause: Cause
+    queue: Queue
+    tally: Tally
+
+
+class Throughput(Canonical):
+    """How fast a system is written to, against what it allows."""
+
+    system: str
+    lines_per_second: float
+    calls_in_flight: float
+    """On average over the time measured."""
+    limit: int
+    """Concurrent calls that the vendor grants us."""
 
 
 class StepView(Canonical):
@@ -181,6 +239,10 @@ class SagaView(Canonical):
     cause: Cause | None = None
     queue: Queue | None = None
     at_stake: Money | None = None
+    tallies: tuple[Tally, ...] = ()
+    """For sagas over many items: items, effort and money by state."""
+    held: tuple[HeldItems, ...] = ()
+    rate: Throughput | None = None
     started_at: datetime | None = None
     parked_since: datetime | None = None
     pivot_passed: bool = False

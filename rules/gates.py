@@ -25,7 +25,7 @@ def gates_for(deal: Opportunity, firm: Firm, new_clients: Sequence[Client]) -> l
                 title="Statement of work not signed",
                 question="May the project be set up before the statement of work is signed?",
                 figures={"Deal": deal.name, "Value": str(deal.amount), "SOW": number},
-                roles=_roles(policies.sow_gate, deal.amount),
+                roles=roles_for(policies.sow_gate, deal.amount),
                 amount=deal.amount,
                 requester=deal.owner_email,
             )
@@ -43,7 +43,7 @@ def gates_for(deal: Opportunity, firm: Firm, new_clients: Sequence[Client]) -> l
                     "Value": str(deal.amount),
                     "Payment terms": deal.payment_terms or policies.default_payment_terms or "none",
                 },
-                roles=_roles(review, deal.amount),
+                roles=roles_for(review, deal.amount),
                 amount=deal.amount,
                 requester=deal.owner_email,
             )
@@ -79,7 +79,7 @@ def choice_step(system: str, client_key: str) -> str:
     return f"choose-client.{system}.{client_key}"
 
 
-def _roles(policy: GatePolicy, amount: Money | None) -> tuple[str, ...]:
+def roles_for(policy: GatePolicy, amount: Money | None) -> tuple[str, ...]:
     """Who may decide: above the limit only the senior roles."""
     if (
         policy.limit is not None

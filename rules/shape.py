@@ -16,9 +16,6 @@ from canonical.engagement import (
     Contract,
     ContractLine,
     Engagement,
-    PricingAuthority,
-    PurchaseOrder,
-    RateCard,
     RevenueMethod,
 )
 from canonical.failures import Finding
@@ -28,7 +25,9 @@ from canonical.names import contract_key, project_key
 from canonical.operations import ContractSetup, DeliverySetup, PsaReference, client_symbol, project_symbol
 from canonical.opportunity import Opportunity
 from canonical.parties import PartyRole
+from canonical.rates import PricingAuthority, RateCard
 from canonical.refs import Dimensions
+from canonical.terms import PurchaseOrder
 from rules.findings import finding
 from rules.schedule import milestones_of, schedule_for
 from rules.validate import Placed
