@@ -13,14 +13,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from canonical.causes import Cause, Queue
 from canonical.failures import Defect, Failure
 from canonical.money import AmountRole, Money
+from canonical.outgoing import OutgoingType, SagaParked
 from canonical.refs import RecordRef
 from canonical.saga import CaseState, ExceptionCase
-from ledger.core import Core, unbroken
+from ledger.core import unbroken
+from ledger.outgoing import Outgoing
 from ledger.rows import AtStake, CaseRow, Page
 from ledger.tables.exception_case import ExceptionCaseTable as Case
+from ledger.tables.saga import Saga
 
 
-class Cases(Core):
+class Cases(Outgoing):
     """The exception queues."""
 
     @unbroken
@@ -31,28 +34,49 @@ class Cases(Core):
         ``closed_at`` and ``resolution`` of the argument play no part.
         """
         async with self.transaction() as session:
-            await self.lock(session, f"case:{case.id}")
-            row = (await session.exec(select(Case).where(col(Case.case_id) == case.id))).first()
-            facts = _facts(case)
-            if row is None:
-                row = Case(
-                    case_id=case.id,
-                    state=CaseState.OPEN.value,
-                    opened_at=case.opened_at,
-                    first_opened_at=case.opened_at,
-                    times_opened=1,
-                    **facts,
-                )
-            else:
-                for field, value in facts.items():
-                    setattr(row, field, value)
-                if row.state == CaseState.CLOSED:
-                    row.state, row.opened_at = CaseState.OPEN.value, case.opened_at
-                    row.times_opened += 1
-                    row.closed_at = row.resolution = row.escalated_at = row.escalated_to = None
-            session.add(row)
-            await session.flush()
+            row = await self._open_case(session, case)
+            if not case.transient:
+                await self._tell_parked(session, case, row.times_opened)
             return _case_row(row)
+
+    async def _open_case(self, session: AsyncSession, case: ExceptionCase) -> Case:
+        await self.lock(session, f"case:{case.id}")
+        row = (await session.exec(select(Case).where(col(Case.case_id) == case.id))).first()
+        facts = _facts(case)
+        if row is None:
+            row = Case(
+                case_id=case.id,
+                state=CaseState.OPEN.value,
+                opened_at=case.opened_at,
+                first_opened_at=case.opened_at,
+                times_opened=1,
+                **facts,
+            )
+        else:
+            for field, value in facts.items():
+                setattr(row, field, value)
+            if row.state == CaseState.CLOSED:
+                row.state, row.opened_at = CaseState.OPEN.value, case.opened_at
+                row.times_opened += 1
+                row.closed_at = row.resolution = row.escalated_at = row.escalated_to = None
+        session.add(row)
+        await session.flush()
+        return row
+
+    async def _tell_parked(self, session: AsyncSession, case: ExceptionCase, times: int) -> None:
+        parked = SagaParked(
+            saga_id=case.saga_id,
+            step=case.step,
+            business_key=case.business_key,
+            region=case.region,
+            cause=case.failure.cause,
+            queue=case.failure.queue,
+            times=times,
+        )
+        query = select(Saga.trace_id).where(col(Saga.saga_id) == case.saga_id)
+        trace = (await session.exec(query.order_by(col(Saga.generation).desc()).limit(1))).first()
+        nth = f"{case.id}|{times}"
+        await self._tell(session, OutgoingType.SAGA_PARKED, parked, nth=nth, trace=trace or "")
 
     @unbroken
     async def escalate_case(self, case_id: str, *, to: str) -> CaseRow:

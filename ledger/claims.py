@@ -45,6 +45,7 @@ class Claims(SharedRecords):
         actor: Actor,
         attempt_id: str,
         deadline: datetime,
+        asked_at: datetime,
         body_hash: str,
         business_key: str,
         region: str,
@@ -61,6 +62,7 @@ class Claims(SharedRecords):
             actor: On whose authority; goes to the audit trail.
             attempt_id: Unique per attempt (workflow, activity and attempt number). Never part of a key.
             deadline: After it this attempt will not send any more. Aware datetime.
+            asked_at: When the saga asked for it, the same for every attempt at one asking. Aware datetime.
             body_hash: Hash of the resolved body, to notice an amended input.
             business_key: For lists, for example the deal.
             region: The partition.
@@ -74,6 +76,8 @@ class Claims(SharedRecords):
             if await has_tombstone(session, write.step_key):
                 return await self._closed(session, write)
             row = await effect_for_update(session, write.key)
+            if row is not None and _overtaken(row, saga_id, write.step_key, asked_at):
+                return Claim(state=ClaimState.OVERTAKEN, key=write.key, attempts=row.attempts)
             refusal = await self._refusal(session, write, row)
             if refusal is not None:
                 return refusal
@@ -82,6 +86,9 @@ class Claims(SharedRecords):
             if write.shared is not None:
                 await self._hold(session, write.shared, saga_id, write.step_key)
             if row is not None and row.state == EffectState.DONE:
+                if write.shared is None and row.asked_at != asked_at:
+                    row.asked_at = asked_at
+                    session.add(row)
                 return Claim(
                     state=ClaimState.DONE,
                     key=write.key,
@@ -98,6 +105,7 @@ class Claims(SharedRecords):
                 "actor_id": await self._put_person(session, actor.name),
                 "actor": actor_facts(actor),
                 "deadline": deadline,
+                "asked_at": asked_at,
                 "body_hash": body_hash,
                 "write": write.model_dump(),
                 "links": [link.model_dump() for link in links],
@@ -184,6 +192,17 @@ class Claims(SharedRecords):
         return Claim(state=ClaimState.CLOSED, key=write.key, next_generation=next_generation)
 
     @unbroken
+    async def may_change(self, key: str, asked_at: datetime) -> bool:
+        """The last word before a record of ours that is done is changed to show an amended input.
+
+        Returns:
+            False when the saga has asked again since, or the record is being undone: nothing may be sent.
+        """
+        async with self.transaction() as session:
+            row = await effect_for_update(session, key)
+            return row is not None and row.state == EffectState.DONE and row.asked_at == asked_at
+
+    @unbroken
     async def extend(self, key: str, attempt_id: str, deadline: datetime) -> bool:
         """The last word before the wire: may this attempt send now, and is its lease as long as the call?
 
@@ -211,3 +230,12 @@ class Claims(SharedRecords):
             row.updated_at = self.now()
             session.add(row)
             return True
+
+
+def _overtaken(row: Effect, saga_id: str, step_key: str, asked_at: datetime) -> bool:
+    """Whether the same step has asked for the write again, later: a worker that froze may come back with
+    what it was told before. Between steps and sagas that share a record nobody overtakes anybody.
+    """
+    if (row.attempt_saga_id, row.attempt_step_key) != (saga_id, step_key):
+        return False
+    return row.asked_at is not None and asked_at < row.asked_at

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from canonical.causes import Cause
 from canonical.engagement import Contract
 from canonical.failures import Conflict
 from canonical.money import Money
 from ledger.core import Core, unbroken
+from ledger.item_rows import chunks
 from ledger.rows import BaselineRow, ContractVersionRow
 from ledger.tables.baseline import Baseline
 from ledger.tables.contract_version import ContractVersion
@@ -35,6 +36,7 @@ class Contracts(Core):
         saga_id: str,
         effective_on: date | None = None,
         base_version: int | None = None,
+        version: int | None = None,
     ) -> ContractVersionRow:
         """Append the complete terms as the next version. The same terms again are the same version.
 
@@ -43,9 +45,12 @@ class Contracts(Core):
             saga_id: Which saga agreed them.
             effective_on: From which day they hold; the contract's start when empty.
             base_version: The version these terms build on (rule 43); not checked when empty.
+            version: Its number where a change order names it; the next one when empty. Versions that were
+                refused leave gaps.
 
         Raises:
-            Conflict: ``base_version`` is not the latest.
+            Conflict: ``base_version`` is not the latest, or there is a ``version`` of other terms, or a later
+                one.
         """
         terms = contract.model_dump(mode="json")
         digest = _digest(terms)
@@ -53,19 +58,21 @@ class Contracts(Core):
             await self.lock(session, f"contract:{contract.key}")
             query = select(ContractVersion).where(col(ContractVersion.contract_key) == contract.key)
             last = (await session.exec(query.order_by(col(ContractVersion.version).desc()).limit(1))).first()
-            if last is not None and last.digest == digest:
+            if last is not None and last.digest == digest and version in (None, last.version):
                 return _version_row(last)
-            version = 0 if last is None else last.version
-            if base_version is not None and base_version != version:
+            latest = 0 if last is None else last.version
+            wrong = base_version is not None and base_version != latest
+            if wrong or (version is not None and version <= latest):
+                built_on = f"build on {base_version}" if wrong else f"are to be version {version}"
                 raise Conflict(
-                    f"contract {contract.key} is at version {version}, these terms build on {base_version}",
+                    f"contract {contract.key} is at version {latest}, these terms {built_on}",
                     cause=Cause.VERSION_CONFLICT,
                     system="ledger",
                     remedy="build the change on the latest version",
                 )
             row = ContractVersion(
                 contract_key=contract.key,
-                version=version + 1,
+                version=latest + 1 if version is None else version,
                 effective_on=effective_on or contract.start,
                 terms=terms,
                 digest=digest,
@@ -93,6 +100,32 @@ class Contracts(Core):
             latest = query.order_by(col(ContractVersion.version).desc()).limit(1)
             row = (await session.exec(latest)).first()
             return None if row is None else _version_row(row)
+
+    @unbroken
+    async def latest_contracts(self, contract_keys: Iterable[str]) -> dict[str, ContractVersionRow]:
+        """The latest versions of many contracts, by key; those that were never agreed are missing."""
+        found: dict[str, ContractVersionRow] = {}
+        async with self.reading() as session:
+            for part in chunks(sorted(set(contract_keys))):
+                key = col(ContractVersion.contract_key)
+                last = (
+                    select(key.label("key"), func.max(ContractVersion.version).label("version"))
+                    .where(key.in_(part))
+                    .group_by(key)
+                    .subquery()
+                )
+                query = select(ContractVersion).join(
+                    last, (key == last.c.key) & (col(ContractVersion.version) == last.c.version)
+                )
+                found |= {row.contract_key: _version_row(row) for row in await session.exec(query)}
+        return found
+
+    @unbroken
+    async def contract_keys(self) -> list[str]:
+        """Keys of all contracts that were ever agreed, in order."""
+        query = select(ContractVersion.contract_key).distinct().order_by(col(ContractVersion.contract_key))
+        async with self.reading() as session:
+            return list(await session.exec(query))
 
     @unbroken
     async def contract_versions(self, contract_key: str) -> list[ContractVersionRow]:
@@ -126,6 +159,13 @@ class Contracts(Core):
             session.add(row)
             await session.flush()
             return _baseline_row(row)
+
+    @unbroken
+    async def baselines(self, contract_key: str) -> list[BaselineRow]:
+        """All baselines of a contract, oldest first."""
+        query = select(Baseline).where(col(Baseline.contract_key) == contract_key)
+        async with self.reading() as session:
+            return [_baseline_row(r) for r in await session.exec(query.order_by(col(Baseline.version)))]
 
     @unbroken
     async def baseline(self, contract_key: str, *, version: int | None = None) -> BaselineRow | None:

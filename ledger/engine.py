@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from canonical.failures import ConfigurationError
+from ledger import sqlite_driver
 from ledger.types import dumps, loads
 
 WRITE = "trueup_write"
@@ -102,7 +103,11 @@ def build(url: str) -> AsyncEngine:
     }
     if target.get_backend_name() == "sqlite":
         Path(str(target.database)).expanduser().parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(target, connect_args={"timeout": BUSY_SECONDS}, **common)
+        engine = create_async_engine(
+            target,
+            connect_args={"timeout": BUSY_SECONDS, "async_creator_fn": sqlite_driver.connect},
+            **common,
+        )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine

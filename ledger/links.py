@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import delete
@@ -18,6 +18,9 @@ from ledger.core import Core, unbroken
 from ledger.rows import LinkHint, LinkRow, Page
 from ledger.tables.effect import Effect
 from ledger.tables.link import Link
+
+IDS_AT_ONCE = 500
+"""Values of one IN list: few enough that a statement is not parsed for longer than it runs."""
 
 
 class NewLink(Canonical):
@@ -165,6 +168,47 @@ class Links(Core):
             return [link_row(row) for row in await session.exec(query.order_by(col(Link.id)))]
 
     @unbroken
+    async def links_to_all(self, system: str, type_: str, ids: Iterable[str]) -> dict[str, list[LinkRow]]:
+        """Canonical objects that records of one type stand for, by record id; records without one are left
+        out.
+        """
+        found: dict[str, list[LinkRow]] = {}
+        async with self.reading() as session:
+            for part in batched(sorted(set(ids)), IDS_AT_ONCE):
+                query = select(Link).where(
+                    col(Link.system) == system, col(Link.type) == type_, col(Link.record_id).in_(part)
+                )
+                for row in await session.exec(query.order_by(col(Link.id))):
+                    found.setdefault(row.record_id, []).append(link_row(row))
+        return found
+
+    @unbroken
+    async def objects_of(self, kind: str, system: str, ids: Iterable[str]) -> dict[str, str]:
+        """Keys of the canonical objects of one kind that a system's records stand for, by record id."""
+        found: dict[str, str] = {}
+        async with self.reading() as session:
+            for part in batched(sorted(set(ids)), IDS_AT_ONCE):
+                query = select(Link).where(
+                    col(Link.kind) == kind, col(Link.system) == system, col(Link.record_id).in_(part)
+                )
+                for row in await session.exec(query.order_by(col(Link.id))):
+                    found[row.record_id] = row.key
+        return found
+
+    @unbroken
+    async def links_of_all(self, kind: str, keys: Iterable[str], *, system: str) -> dict[str, list[LinkRow]]:
+        """Records of canonical objects in one system, by key; objects without one are left out."""
+        found: dict[str, list[LinkRow]] = {}
+        async with self.reading() as session:
+            for part in batched(sorted(set(keys)), IDS_AT_ONCE):
+                query = select(Link).where(
+                    col(Link.kind) == kind, col(Link.system) == system, col(Link.key).in_(part)
+                )
+                for row in await session.exec(query.order_by(col(Link.id))):
+                    found.setdefault(row.key, []).append(link_row(row))
+        return found
+
+    @unbroken
     async def links(
         self,
         *,
@@ -185,6 +229,12 @@ class Links(Core):
         async with self.reading() as session:
             found = [link_row(row) for row in await session.exec(query)]
         return Page(rows=tuple(found[:limit]), cursor=found[limit - 1].id if len(found) > limit else None)
+
+
+def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """``values`` in parts of at most ``size``."""
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
 
 
 def link_row(row: Link) -> LinkRow:

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from canonical.base import Canonical
 from canonical.causes import Cause, Queue
-from canonical.failures import Failure
+from canonical.change_orders import ChangeOrder, ChangeOrderState
+from canonical.failures import Failure, Finding
 from canonical.money import Money
 from canonical.refs import RecordRef
 from canonical.saga import Actor, ExceptionCase, SagaStatus, SagaView
@@ -50,6 +51,8 @@ class ClaimState(StrEnum):
     """Do nothing: another attempt may be sending. Ask again at ``until``."""
     CLOSED = "closed"
     """Never send under this key again: it was undone or its step is being undone."""
+    OVERTAKEN = "overtaken"
+    """Do nothing: the saga has since asked for this write again, perhaps with an amended input."""
 
 
 class LinkHint(Canonical):
@@ -264,6 +267,27 @@ class BaselineRow(Canonical):
     digest: str
     saga_id: str
     at: datetime
+
+
+class ChangeOrderRow(Canonical):
+    """A change order as received, and what came of it."""
+
+    id: int
+    order: ChangeOrder
+    state: ChangeOrderState
+    cause: Cause | None
+    """Why it was refused, undone or withdrawn."""
+    reason: str
+    findings: tuple[Finding, ...]
+    treatment: str | None
+    saga_id: str | None
+    actor: Actor
+    """Who sent it."""
+    sent_because: str
+    decider: Actor | None
+    """Who in finance decided."""
+    received_at: datetime
+    decided_at: datetime | None
 
 
 class MappingRow(Canonical):

@@ -10,15 +10,17 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.failures import Defect
+from canonical.outgoing import OutgoingType, SagaEnded
 from canonical.saga import Actor, SagaStatus, SagaView
 from ledger.audit import DECISIONS_CHAIN, AuditTrail
 from ledger.core import unbroken
+from ledger.outgoing import Outgoing
 from ledger.people import actor_facts, actor_of
 from ledger.rows import AuditEntry, Page, SagaBegun, SagaRow
 from ledger.tables.saga import Saga
 
 
-class Sagas(AuditTrail):
+class Sagas(AuditTrail, Outgoing):
     """Saga rows."""
 
     @unbroken
@@ -34,11 +36,12 @@ class Sagas(AuditTrail):
         start_id: str,
         trace_id: str = "",
         mapping: Mapping[str, str] | None = None,
+        again: bool = False,
     ) -> SagaBegun:
         """Open a saga's generation, or find the one that is open. The start goes to the audit trail.
 
         A new generation begins only after the last one was undone, because its keys are closed. A
-        complete saga is not begun again: ``accepted`` is False.
+        complete saga is not begun again (``accepted`` is False), unless it is one that may run ``again``.
 
         Args:
             saga_id: Workflow id.
@@ -50,13 +53,15 @@ class Sagas(AuditTrail):
             start_id: Identifies this start, for example the first run's id; repeating it is harmless.
             trace_id: For correlation.
             mapping: Digest of the field mapping pinned per system instance.
+            again: A complete saga of this kind may run again, in its generation: what it does once is
+                guarded by keys of its items, not by its own.
         """
         async with self.transaction() as session:
             await self.lock(session, f"saga:{saga_id}")
             last = await self._last(session, saga_id)
             if last is not None and last.start_id == start_id:
-                return _begun(last, accepted=last.status != SagaStatus.COMPLETE)
-            if last is not None and last.status == SagaStatus.COMPLETE:
+                return _begun(last, accepted=again or last.status != SagaStatus.COMPLETE)
+            if last is not None and last.status == SagaStatus.COMPLETE and not again:
                 return _begun(last, accepted=False)
             actor_id, now = await self._put_person(session, actor.name), self.now()
             start: dict[str, Any] = {
@@ -126,6 +131,8 @@ class Sagas(AuditTrail):
     ) -> None:
         """Record a saga's end. Repeating it is harmless.
 
+        What is complete stays complete: a later run that was refused because of it is no end of it.
+
         Args:
             saga_id: Workflow id.
             generation: From ``begin_saga``.
@@ -140,14 +147,34 @@ class Sagas(AuditTrail):
             raise Defect(f"{status} is not the end of {saga_id}", system="ledger")
         async with self.transaction() as session:
             row = await self._generation(session, saga_id, generation)
+            if row.status == SagaStatus.COMPLETE and status is not SagaStatus.COMPLETE:
+                return
             row.status = status.value
             if view is not None:
                 row.view = view.model_dump(mode="json")
             if figures is not None:
                 row.figures = dict(figures)
             row.updated_at = self.now()
+            ended = row.finished_at is None
             row.finished_at = row.finished_at or self.now()
             session.add(row)
+            if ended and status is not SagaStatus.PLANNED:
+                await self._tell_end(session, row)
+
+    async def _tell_end(self, session: AsyncSession, row: Saga) -> None:
+        codes = row.view.get("codes") if row.view else None
+        ended = SagaEnded(
+            saga_id=row.saga_id,
+            saga=row.saga,
+            generation=row.generation,
+            status=SagaStatus(row.status),
+            business_key=row.business_key,
+            region=row.region,
+            codes=codes or {},
+        )
+        # A saga that runs again in its generation ends again.
+        nth = f"g{row.generation}|{row.start_id}"
+        await self._tell(session, OutgoingType.SAGA_ENDED, ended, nth=nth, trace=row.trace_id)
 
     async def _last(self, session: AsyncSession, saga_id: str) -> Saga | None:
         query = (

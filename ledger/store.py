@@ -5,24 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from ledger.cases import Cases
+from ledger.api_requests import ApiRequests
+from ledger.change_orders import ChangeOrders
+from ledger.clocks import Clocks
 from ledger.contracts import Contracts
 from ledger.core import utc_now
-from ledger.decisions import Decisions
 from ledger.effect_queries import EffectQueries
 from ledger.engine import build
+from ledger.feedback_targets import FeedbackTargets
+from ledger.inbox import Inboxes
+from ledger.lookups import Lookups
 from ledger.mappings import Mappings
 from ledger.migrate import require_current
 from ledger.personal import Sealer
+from ledger.rate_versions import RateVersions
 from ledger.sagas import Sagas
+from ledger.undelivered import Undeliverable
 from ledger.undo import Undo
 from ledger.verification import Verification
 
 
-class Ledger(Undo, EffectQueries, Sagas, Cases, Decisions, Contracts, Mappings, Verification):
+class Ledger(
+    Undo,
+    EffectQueries,
+    Sagas,
+    Undeliverable,
+    ChangeOrders,
+    Contracts,
+    Mappings,
+    Lookups,
+    RateVersions,
+    FeedbackTargets,
+    Inboxes,
+    ApiRequests,
+    Clocks,
+    Verification,
+):
     """The ledger on SQLite or PostgreSQL.
 
     Claims, outcomes, undo and shared records decide whether a write may be sent; the rest records.
+    Items, allocations, documents, accounts and batches are what time-to-billing stands on
+    (``docs/time-to-billing.md``).
     Every method is one short transaction and can be repeated. ``Transient`` with cause
     ``LEDGER_UNAVAILABLE`` is the only failure that the database's state can cause.
 

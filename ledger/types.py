@@ -4,6 +4,7 @@
 * ``Json``: exact JSON text. Decimals stay decimals; a binary float never comes out of the database.
 * ``Serial``: a 64-bit row number made by the database.
 * ``Minor``: an amount in integer minor units of a currency kept in a column beside it.
+* ``Micro``: a rate in integer millionths; more decimals than six are refused, not rounded.
 """
 
 from __future__ import annotations
@@ -29,16 +30,25 @@ def _encode(value: object) -> object:
     raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
 
 
-def _dumps(value: Any, *, sort_keys: bool) -> str:
-    return simplejson.dumps(
-        value,
+def _encoder(*, sort_keys: bool) -> simplejson.JSONEncoder:
+    return simplejson.JSONEncoder(
         use_decimal=False,
         default=_encode,
-        encoding=None,
+        encoding=None,  # type: ignore[arg-type]  # bytes are refused, not guessed at
         separators=(",", ":"),
         sort_keys=sort_keys,
         allow_nan=False,
     )
+
+
+_AS_GIVEN, _SORTED = _encoder(sort_keys=False), _encoder(sort_keys=True)
+"""Made once: making one takes longer than encoding a row."""
+
+
+class JsonText(str):
+    """JSON that is written already, for example by a model: it is stored as it stands."""
+
+    __slots__ = ()
 
 
 def dumps(value: Any) -> str:
@@ -48,12 +58,14 @@ def dumps(value: Any) -> str:
         TypeError: a value has no JSON form.
         ValueError: a number is not finite.
     """
-    return _dumps(value, sort_keys=False)
+    if type(value) is JsonText:
+        return value
+    return str(_AS_GIVEN.encode(value))
 
 
 def canonical_json(value: Any) -> str:
     """JSON text that is the same for equal content: sorted keys, no spaces. What hashes are made of."""
-    return _dumps(value, sort_keys=True)
+    return str(_SORTED.encode(value))
 
 
 def loads(text: str | bytes) -> Any:
@@ -116,3 +128,28 @@ class Minor(TypeDecorator[int]):
         if not -(2**63) <= value < 2**63:
             raise ValueError(f"{value} minor units do not fit into 64 bits")
         return value
+
+
+_MICRO = Decimal(1_000_000)
+
+
+class Micro(TypeDecorator[Decimal]):
+    """A decimal kept as integer millionths: rates per hour, which have more decimals than their currency."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
+        """Refuse what is not a decimal or has more than six decimals."""
+        if value is None:
+            return None
+        if not isinstance(value, Decimal):
+            raise ValueError(f"{value!r} is not a decimal")
+        scaled = value * _MICRO
+        if scaled != scaled.to_integral_value():
+            raise ValueError(f"{value} has more than six decimals")
+        return int(scaled)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:
+        """Back to a decimal without superfluous zeros."""
+        return None if value is None else Decimal(value) / _MICRO

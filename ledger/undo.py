@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import or_
+from sqlalchemy import ColumnElement, not_, or_
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.causes import Cause
-from canonical.failures import Conflict, Failure
+from canonical.failures import Conflict, Failure, Refused
+from canonical.names import step_generation
 from canonical.saga import Actor
 from canonical.writes import UndoOutcome
 from ledger.core import unbroken
@@ -34,9 +36,14 @@ class Undo(Outcomes):
         Returns:
             The step's effects in every state, newest first, each with ``in_flight_until``; also shared
             ones that it holds without having made them.
+
+        Raises:
+            Refused: ``PIVOT_PASSED``: a write of the saga that only goes forward is done, or may be. A run
+                that was reset to before its pivot does not know that it passed it; the ledger does.
         """
         async with self.transaction() as session:
             await self.lock(session, f"step:{step_key}")
+            await self._before_the_pivot(session, step_key, saga_id)
             values: dict[str, Any] = {"step_key": step_key, "saga_id": saga_id, "at": self.now()}
             values["actor_id"] = await self._put_person(session, actor.name)
             await self.insert_ignore(session, Tombstone, values)
@@ -49,6 +56,52 @@ class Undo(Outcomes):
                 )
             )
             return [effect_row(row) for row in await session.exec(query.order_by(col(Effect.id).desc()))]
+
+    @unbroken
+    async def left_behind(self, saga_id: str, generation: int) -> dict[str, EffectRow]:
+        """Steps of a saga that may have left something, by step key, with the first effect of each.
+
+        In the order in which they were first claimed. Steps that a pivot's writes belong to are not among
+        them, nor those of which all is undone or was certainly never sent.
+        """
+        held = select(Holder.shared_key).where(col(Holder.saga_id) == saga_id)
+        query = select(Effect).where(
+            or_(
+                col(Effect.saga_id) == saga_id,
+                col(Effect.attempt_saga_id) == saga_id,
+                col(Effect.shared).in_(held),
+            ),
+            col(Effect.forward_only).is_(False),
+            col(Effect.undone_at).is_(None),
+            _may_be_there(),
+        )
+        async with self.reading() as session:
+            rows = list(await session.exec(query.order_by(col(Effect.id))))
+            holds = select(Holder).where(col(Holder.saga_id) == saga_id).order_by(col(Holder.id))
+            steps = [(row.shared_key, row.step_key) for row in await session.exec(holds)]
+        found: dict[str, EffectRow] = {}
+        for row in rows:
+            own = {row.step_key, row.attempt_step_key} if row.shared is None else set()
+            for key in sorted(own | {step for shared, step in steps if shared == row.shared}):
+                if key.startswith(f"{saga_id}|g{generation}|"):
+                    found.setdefault(key, effect_row(row))
+        return found
+
+    async def _before_the_pivot(self, session: AsyncSession, step_key: str, saga_id: str) -> None:
+        query = select(Effect).where(
+            col(Effect.saga_id) == saga_id,
+            col(Effect.forward_only).is_(True),
+            col(Effect.generation) == step_generation(step_key),
+            _may_be_there(),
+        )
+        passed = (await session.exec(query.order_by(col(Effect.id)).limit(1))).first()
+        if passed is not None:
+            raise Refused(
+                f"{passed.title}: done, or may be; from there on the saga only goes forward.",
+                cause=Cause.PIVOT_PASSED,
+                system=passed.system,
+                key=passed.key,
+            )
 
     @unbroken
     async def undoing(self, key: str) -> EffectRow:
@@ -124,3 +177,8 @@ class Undo(Outcomes):
                 row.updated_at = self.now()
                 session.add(row)
             return effect_row(row)
+
+
+def _may_be_there() -> ColumnElement[bool]:
+    """Claimed and let go again means: the vendor refused it, or never got it. All else may be there."""
+    return not_((col(Effect.state) == EffectState.INTENDED.value) & col(Effect.released).is_(True))

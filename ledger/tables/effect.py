@@ -44,6 +44,8 @@ class Effect(Table, table=True):
     attempt_saga_id: str
     attempt_step_key: str
     """The step of the attempt under way: for a shared record not always the first one's."""
+    asked_at: datetime | None = Field(default=None, sa_type=Utc)
+    """When the saga asked for what was last claimed: an attempt asked for earlier has been overtaken."""
     actor_id: str
     actor: dict[str, Any] = Field(sa_type=Json)
     attempts: int
