@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from simulators.kantata import (
+    approvals,
     billing,
     catalogue_account,
     catalogue_delivery,
@@ -261,9 +262,12 @@ class Kantata(Simulator):
         seeding.seed(self.world, records)
 
     def control(self, call: Call) -> Answer | None:
-        """``GET``/``POST``/``DELETE /_sim/schema``: custom fields of the account. ``DELETE /_sim/revoked``:
-        the administrator lets the tokens in again that an ``expired_token`` fault has revoked.
+        """``GET``/``POST``/``DELETE /_sim/schema``: custom fields of the account. ``GET /_sim/approvals``:
+        see there. ``DELETE /_sim/revoked``: the administrator lets the tokens in again that an
+        ``expired_token`` fault has revoked.
         """
+        if call.method == "GET" and call.path.rstrip("/") == f"{self.CONTROL}approvals":
+            return self._approvals(call)
         if call.method == "DELETE" and call.path.rstrip("/") == f"{self.CONTROL}revoked":
             self._revoked.clear()
             return Answer(204)
@@ -276,6 +280,15 @@ class Kantata(Simulator):
             # The fields that exist go with the next reset.
             self.schema.clear()
         return Answer(200, self.schema) if call.method in ("GET", "POST", "DELETE") else None
+
+    def _approvals(self, call: Call) -> Answer:
+        """Approval over time of the lines in ``ids``, of all lines without; ``type`` as in the API."""
+        type_ = call.param("type") or "time_entries"
+        if type_ not in lines.SUBMISSIONS:
+            raise ValueError(f"approvals are known of {', '.join(lines.SUBMISSIONS)}")
+        named = call.param("ids")
+        wanted = self.store.ids(type_) if named is None else [i for i in named.split(",") if i]
+        return Answer(200, approvals.over_time(self.world, type_, wanted))
 
     def _control(self, call: Call) -> Answer:
         templates.advance(self.world)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulators.kantata import values
-from simulators.kantata.rules import rules_of
+from simulators.kantata.rules import derived, rules_of
 from simulators.kantata.schema import RESOURCES, Association, Resource
 from simulators.kantata.world import World
 from simulators.kit import Answer, Record
@@ -45,13 +45,13 @@ def linked(world: World, type_: str, record: Record, link: Association) -> list[
         return list(record.get(link.key) or []) if listed is None else listed
     one = record.get(link.key)
     if one is None:
-        one = rules_of(type_).derive(world, record).get(link.key)
+        one = derived(world, type_, record).get(link.key)
     return [] if one is None else [str(one)]
 
 
 def render(world: World, resource: Resource, record: Record, view: View) -> Record:
     """A record as answered."""
-    derived = rules_of(resource.name).derive(world, record)
+    worked_out = derived(world, resource.name, record)
     offset = str(world.settings["utc_offset"])
     sees_money = bool(world.settings["financial_access"])
     shown: Record = {"id": record["id"]}
@@ -63,7 +63,7 @@ def render(world: World, resource: Resource, record: Record, view: View) -> Reco
             or (one.financial and not sees_money)
         ):
             continue
-        value = record.get(one.name) if one.stored else derived.get(one.name)
+        value = record.get(one.name) if one.stored else worked_out.get(one.name)
         if one.kind == "instant" and value is not None:
             value = values.shown(value, offset)
         shown[one.name] = value

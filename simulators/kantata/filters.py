@@ -14,7 +14,7 @@ from simulators.kantata import values
 from simulators.kantata.lines import DATES, approved
 from simulators.kantata.problems import invalid, system
 from simulators.kantata.references import matching_subjects
-from simulators.kantata.rules import rules_of
+from simulators.kantata.rules import derived
 from simulators.kantata.schema import Resource
 from simulators.kantata.world import World
 from simulators.kit import Record
@@ -304,11 +304,20 @@ def _not_exported(world: World, type_: str, service: str) -> Test:
     return lambda r: all(x["service_name"] != service for x in world.references(type_, r["id"]))
 
 
-def _moment_test(world: World, name: str, value: str) -> Test:
+def moment(name: str, value: str) -> str:
+    """An instant as stored.
+
+    Raises:
+        Refused: 400 when it is none.
+    """
     try:
-        at = values.instant(value)
+        return values.instant(value)
     except values.BadValue as bad:
         raise system(400, f"{name} {bad}") from None
+
+
+def _moment_test(world: World, name: str, value: str) -> Test:
+    at = moment(name, value)
     test = _moment(name, bool(world.settings["after_is_inclusive"]))
     return lambda r: test(r, at)
 
@@ -389,4 +398,4 @@ def derive_for_order(world: World, resource: Resource, record: Record, name: str
     """The value a list is ordered by."""
     if name in record:
         return record[name]
-    return rules_of(resource.name).derive(world, record).get(name)
+    return derived(world, resource.name, record).get(name)

@@ -14,13 +14,13 @@ from simulators.kit import Record
 
 SUBMISSIONS = {"time_entries": "timesheet_submissions", "expenses": "expense_report_submissions"}
 DATES = {"time_entries": "date_performed", "expenses": "date"}
-_APPROVALS = {"time_entries": "require_time_approvals", "expenses": "require_expense_approvals"}
+APPROVALS = {"time_entries": "require_time_approvals", "expenses": "require_expense_approvals"}
 
 
 def approved(world: World, type_: str, line: Record) -> bool:
     """Whether a line counts as approved: its last submission is, or its project requires no approval."""
     workspace = world.get("workspaces", line["workspace_id"])
-    if workspace is not None and not workspace.get(_APPROVALS[type_]):
+    if workspace is not None and not workspace.get(APPROVALS[type_]):
         return True
     submission = world.get(SUBMISSIONS[type_], line.get("recent_submission_id"))
     return submission is not None and submission["status"] == "approved"
@@ -98,7 +98,7 @@ class _Time(_Lines):
             draft.problems.add("time_in_minutes", "Time in minutes must be greater than or equal to 0")
         standard = not workspace.get("tasks_default_non_billable")
         draft.default(billable=bool(story.get("billable")) if story else standard)
-        if draft.current is None and draft.get("date_performed"):
+        if draft.current is None and draft.get("date_performed") and draft.get("rate_in_cents") is None:
             rate = bill_rate(
                 world, workspace, draft.get("user_id"), draft.get("role_id"), draft.get("date_performed")
             )

@@ -37,6 +37,15 @@ _PREFERENCES = {
 
 
 class _Workspaces(Rules):
+    depends = (
+        "time_entries",
+        "expenses",
+        "stories",
+        "status_reports",
+        "timesheet_submissions",
+        "expense_report_submissions",
+    )
+
     def check(self, world: World, draft: Draft) -> None:
         first = world.settings["statuses"][0]["key"]
         draft.default(**dict.fromkeys(_FLAGS, False))

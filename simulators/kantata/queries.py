@@ -6,6 +6,7 @@ Source: vendor documentation, "Base URL and conventions" and "Pagination": ``pag
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from datetime import timedelta
 from typing import Any, Final
@@ -16,6 +17,7 @@ from simulators.kantata.filters import (
     derive_for_order,
     flag,
     id_set,
+    moment,
     narrowed,
     shown_name,
     tests_of,
@@ -29,8 +31,15 @@ from simulators.kit import Answer, Call, Record
 _COMMON: Final = {"include", "optional_fields"}
 _LISTING: Final = {"only", "order", "page", "per_page", "limit", "offset"}
 MAX_PAGE: Final = 200
+_INSTANTS: Final = ("created_at", "updated_at")
 _KEEP: Final = 8
 """Lists whose order is remembered, so that paging through a big one sorts it once."""
+_DEPENDS: Final[dict[str, tuple[str, ...]]] = {
+    "time_entries": ("time_entries", "workspaces", "timesheet_submissions", "users"),
+    "timesheet_submissions": ("timesheet_submissions",),
+    "expenses": ("expenses", "workspaces", "expense_report_submissions", "users"),
+}
+"""Record types that a list's filters look at; other lists depend on everything."""
 
 
 class Queries:
@@ -38,7 +47,8 @@ class Queries:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._lists: OrderedDict[tuple[Any, ...], list[str]] = OrderedDict()
+        self._lists: OrderedDict[tuple[Any, ...], tuple[list[str], list[str]]] = OrderedDict()
+        """Ids in their order and, where the list can be entered by it, the column it is ordered by."""
 
     def view(self, call: Call, resource: Resource) -> View:
         """``include`` and ``optional_fields`` of a call.
@@ -122,12 +132,39 @@ class Queries:
         }
         if call.stale or resource.name == "subscribed_events":
             return self._listed(call, resource, asked)
-        key = (world.version, repr(world.settings), resource.name, tuple(sorted(asked.items())))
+        # Whoever follows changes asks again and again for what lies behind another instant: that is a place
+        # in one list, not another list.
+        column, _, way = (asked.get("order") or "").partition(":")
+        name = f"{column.removesuffix('_at')}_after"
+        if column not in _INSTANTS or column not in resource.order or way != "asc" or name not in asked:
+            return self._remembered(call, resource, asked, None)[0]
+        limit = moment(name, asked.pop(name))[:19]
+        ids, instants = self._remembered(call, resource, asked, column)
+        find = bisect_left if world.settings["after_is_inclusive"] else bisect_right
+        return ids[find(instants, limit) :]
+
+    def _remembered(
+        self, call: Call, resource: Resource, asked: dict[str, str], column: str | None
+    ) -> tuple[list[str], list[str]]:
+        key = (self._state(resource, asked), resource.name, column, tuple(sorted(asked.items())))
         if key not in self._lists:
-            self._lists[key] = self._listed(call, resource, asked)
+            ids = self._listed(call, resource, asked)
+            places: list[str] = []
+            if column is not None:
+                rows = (self.world.must(resource.name, i) for i in ids)
+                places = [str(row.get(column) or "")[:19] for row in rows]
+            self._lists[key] = (ids, places)
             while len(self._lists) > _KEEP:
                 self._lists.popitem(last=False)
         return self._lists[key]
+
+    def _state(self, resource: Resource, asked: dict[str, str]) -> tuple[Any, ...]:
+        """What a list depends on: while it stands, so does the list."""
+        world, settings = self.world, repr(self.world.settings)
+        types = _DEPENDS.get(resource.name)
+        if types is None or any("external_reference" in name for name in asked):
+            return world.version, settings
+        return tuple(world.versions.get(name, 0) for name in types), settings
 
     def _listed(self, call: Call, resource: Resource, params: dict[str, str]) -> list[str]:
         world = self.world

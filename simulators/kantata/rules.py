@@ -46,6 +46,9 @@ class Draft:
 class Rules:
     """Hooks of a record type; the defaults do nothing."""
 
+    depends: tuple[str, ...] = ()
+    """Record types that a costly ``derive`` looks at: while they and the record stand, its result does."""
+
     def check(self, world: World, draft: Draft) -> None:
         """Look for problems and complete the draft. Must not write."""
 
@@ -77,6 +80,19 @@ def rules_of(type_: str) -> Rules:
 
 
 _DEFAULT: Final = Rules()
+
+
+def derived(world: World, type_: str, record: Record) -> Record:
+    """Attributes worked out when answering, remembered where that is costly."""
+    rules = rules_of(type_)
+    if not rules.depends:
+        return rules.derive(world, record)
+    state = (tuple(world.versions.get(name, 0) for name in rules.depends), repr(world.settings))
+    held = world.derived.get((type_, record["id"]))
+    if held is None or held[0] is not record or held[1] != state:
+        held = (record, state, rules.derive(world, record))
+        world.derived[type_, record["id"]] = held
+    return held[2]
 
 
 def ids(records: list[Record]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 RESOURCES: Final[dict[str, Resource]] = {}
@@ -72,6 +73,11 @@ class Resource:
     first_id: int = 1
     hidden_keys: frozenset[str] = field(default_factory=frozenset)
     """Attributes that only appear with their association's include."""
+
+    @cached_property
+    def mandatory(self) -> tuple[str, ...]:
+        """The attributes that every stored record has."""
+        return tuple(f.name for f in self.fields.values() if f.required and f.create and f.stored)
 
     def writable(self, *, creating: bool) -> Iterator[Field]:
         """The attributes a create or an update may name."""

@@ -65,8 +65,9 @@ def _read(world: World, resource: Resource, row: Record, coming: dict[str, set[s
         raise ValueError(f"{resource.name}: a record must be an object, not {row!r}")
     draft = Draft(resource, row, None)
     where = f"{resource.name} {row.get('id', row.get('title', row.get('name', '')))}".strip()
+    synonyms = _SYNONYMS.get(resource.name, {})
     for sent, value in row.items():
-        name = _SYNONYMS.get(resource.name, {}).get(sent, sent)
+        name = synonyms.get(sent, sent)
         one = resource.fields.get(name)
         if one is None:
             raise ValueError(f"{where}: unknown attribute {sent}")
@@ -74,7 +75,7 @@ def _read(world: World, resource: Resource, row: Record, coming: dict[str, set[s
             continue
         if name == "workspace_ids" and not isinstance(value, list):
             value = [value]
-        if not one.stored and name not in _NESTED | {"price"} | set(_LINE_LISTS):
+        if not one.stored and name not in _ACTED_UPON:
             continue
         try:
             read = read_value(one, value)
@@ -84,9 +85,9 @@ def _read(world: World, resource: Resource, row: Record, coming: dict[str, set[s
             if world.get(str(one.target), id_) is None and id_ not in coming.get(str(one.target), set()):
                 raise ValueError(f"{where}: {name} names {one.target} {id_}, which does not exist")
         (draft.fields if one.stored else draft.extra)[name] = read
-    for one in resource.fields.values():
-        if one.required and one.create and one.stored and draft.fields.get(one.name) is None:
-            raise ValueError(f"{where}: {one.name} can't be blank")
+    for name in resource.mandatory:
+        if draft.fields.get(name) is None:
+            raise ValueError(f"{where}: {name} can't be blank")
     references.check_nested(draft)
     if draft.problems.found:
         raise ValueError(f"{where}: {draft.problems.found[0]['message']}")
@@ -99,6 +100,7 @@ def _read(world: World, resource: Resource, row: Record, coming: dict[str, set[s
 
 
 _LINE_LISTS = ("time_entry_ids", "expense_ids", "billing_milestone_ids")
+_ACTED_UPON = _NESTED | {"price"} | set(_LINE_LISTS)
 
 
 def _store(world: World, resource: Resource, draft: Draft) -> None:

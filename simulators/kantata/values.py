@@ -7,6 +7,7 @@ anything else of the wrong type is refused.
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
@@ -38,7 +39,8 @@ def identifier(value: Any) -> str:
     number = integer(value)
     if number < 1:
         raise BadValue("is not an id")
-    return str(number)
+    # Few different ids are named very often.
+    return sys.intern(str(number))
 
 
 def decimal(value: Any) -> str:
@@ -75,7 +77,7 @@ def day(value: Any) -> str:
     """A calendar date ``YYYY-MM-DD``."""
     if isinstance(value, str) and _DATE.match(value):
         try:
-            return date.fromisoformat(value).isoformat()
+            return sys.intern(date.fromisoformat(value).isoformat())
         except ValueError:
             pass
     raise BadValue("is not a date (YYYY-MM-DD)")
@@ -94,7 +96,7 @@ def instant(value: Any) -> str:
 
 def stamp(at: datetime) -> str:
     """How instants are stored."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def shown(instant_: str, offset: str) -> str:

@@ -76,8 +76,13 @@ class World:
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
+        simulator.store.frozen = True
         self.version = 0
         """Moves with every change; what was computed for a version may be reused while it stands."""
+        self.versions: dict[str, int] = {}
+        """The same by record type."""
+        self.derived: dict[tuple[str, str], tuple[Record, Any, Record]] = {}
+        """What was worked out about a record, and for which versions it holds (see ``rules.derived``)."""
         self.call: Call | None = None
         """The call being handled, None while seeding (then no events are made)."""
         self.recent: dict[tuple[str, str], str] = {}
@@ -85,7 +90,6 @@ class World:
         self.jobs: list[Any] = []
         """Templates being applied (see ``templates.Job``)."""
         self._index: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
-        self._keys: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self._held: list[Record] = []
 
     @property
@@ -204,15 +208,16 @@ class World:
                 self.remove("external_references", reference["id"])
         for value in self.field_values(type_, id_):
             self.remove("custom_field_values", value["id"])
-        self._unindex(type_, id_)
-        self.simulator.store.delete(type_, id_)
+        self._unindex(type_, record)
+        self.simulator.store.delete(type_, id_, self.now())
+        self.derived.pop((type_, id_), None)
         self._changed(type_, id_)
         self._announce(type_, "deleted", record, None)
 
     def forget(self) -> None:
         """Drop indexes and held events (the store was cleared)."""
         self._index.clear()
-        self._keys.clear()
+        self.derived.clear()
         self._held.clear()
         self.jobs.clear()
         self.recent.clear()
@@ -220,26 +225,34 @@ class World:
 
     def _put(self, type_: str, record: Record) -> None:
         id_ = record["id"]
-        self._unindex(type_, id_)
+        old = self.get(type_, id_)
         # A copy: the caller may go on working with the values it passed in.
-        self.simulator.store.put(type_, id_, copy.copy(record), self.now())
-        keys = [
-            (name, key)
-            for name, of in _INDEXES.get(type_, {}).items()
-            for key in of(record)
-            if key is not None
-        ]
-        for name, key in keys:
-            self._index.setdefault((type_, name), {}).setdefault(key, {})[id_] = None
-        self._keys[type_, id_] = keys
+        record = copy.copy(record)
+        self.simulator.store.put(type_, id_, record, self.now())
+        indexes = _INDEXES.get(type_)
+        if indexes is not None:
+            for name, of in indexes.items():
+                before = [] if old is None else list(of(old))
+                after = list(of(record))
+                if before == after:
+                    continue
+                for key in before:
+                    if key is not None:
+                        self._index[type_, name][key].pop(id_, None)
+                for key in after:
+                    if key is not None:
+                        self._index.setdefault((type_, name), {}).setdefault(key, {})[id_] = None
         self._changed(type_, id_)
 
-    def _unindex(self, type_: str, id_: str) -> None:
-        for name, key in self._keys.pop((type_, id_), ()):
-            self._index[type_, name][key].pop(id_, None)
+    def _unindex(self, type_: str, record: Record) -> None:
+        for name, of in _INDEXES.get(type_, {}).items():
+            for key in of(record):
+                if key is not None:
+                    self._index[type_, name][key].pop(record["id"], None)
 
     def _changed(self, type_: str, id_: str) -> None:
         self.version += 1
+        self.versions[type_] = self.versions.get(type_, 0) + 1
         if self.call is not None:
             self.recent[type_, id_] = self.now()
 

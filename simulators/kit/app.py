@@ -13,13 +13,12 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl
 
 from simulators.kit.clock import Clock
 from simulators.kit.faults import Fault, FaultKind, Faults
-from simulators.kit.store import Store
+from simulators.kit.store import Store, wire_number
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -58,17 +57,6 @@ class Call:
     def form(self) -> dict[str, str]:
         """The body as form fields."""
         return dict(parse_qsl(self.raw.decode(), keep_blank_values=True))
-
-
-def wire_number(value: object) -> int | float:
-    """A ``Decimal`` as a JSON number, so that simulators may keep money exact in their records.
-
-    Raises:
-        TypeError: not a ``Decimal``.
-    """
-    if not isinstance(value, Decimal):
-        raise TypeError(f"not serialisable: {type(value).__name__}")
-    return int(value) if value == value.to_integral_value() else float(value)
 
 
 @dataclass
@@ -126,6 +114,10 @@ class Simulator:
     def handle(self, call: Call) -> Answer:
         """Serve one call of the vendor's API. Raise ``VendorError`` to refuse."""
         raise VendorError(Answer(404, {"error": f"{self.name}: no handler for {call.method} {call.path}"}))
+
+    def admit(self, call: Call) -> Answer | None:
+        """The vendor's refusal of a call on arrival (this one counted as in flight), or None."""
+        return None
 
     def error(self, status: int, message: str, call: Call) -> Answer:
         """The vendor's error body for an injected server error."""
@@ -219,6 +211,10 @@ class Simulator:
     async def _respond(
         self, call: Call, scope: Scope, send: Send, target: str, entry: dict[str, Any]
     ) -> None:
+        if not self.settings["away"] and (refusal := self.admit(call)) is not None:
+            entry["status"] = refusal.status
+            await self._send(send, refusal)
+            return
 
         def take(*kinds: FaultKind) -> Fault | None:
             return self.faults.take(call.method, target, call.raw, *kinds)
@@ -266,8 +262,9 @@ class Simulator:
                     return
                 if fault := take(FaultKind.ERROR_AFTER):
                     answer = self.error(fault.status or 502, fault.message or "bad gateway", call)
-                if fault := take(FaultKind.DELAY_AFTER):
-                    await asyncio.sleep(fault.delay_ms / 1000)
+            # Also a refusal or a "not there" may be slow to arrive.
+            if fault := take(FaultKind.DELAY_AFTER):
+                await asyncio.sleep(fault.delay_ms / 1000)
         entry["status"] = answer.status
         await self._send(send, answer)
 
@@ -291,15 +288,17 @@ class Simulator:
                     return Answer(200, {"name": self.name, "ok": True})
                 case "GET", "records":
                     deleted = call.param("deleted") in ("1", "true")
-                    records = self.store.as_json(include_deleted=deleted)
                     wanted = call.param("type")
+                    records = self.store.as_json(include_deleted=deleted, only=wanted)
                     return Answer(200, {wanted: records.get(wanted, [])} if wanted else records)
                 case "GET", "writes":
                     since = int(call.param("since", "0") or 0)
-                    return Answer(200, [w.as_json() for w in self.store.writes if w.seq > since])
+                    wanted = call.param("type")
+                    rows = self.store.writes[since:]
+                    return Answer(200, [w.as_json() for w in rows if wanted in (None, w.type)])
                 case "GET", "history":
-                    rows = self.store.history(call.param("type") or "", call.param("id") or "")
-                    return Answer(200, [{"at": at, "record": record} for at, record in rows])
+                    versions = self.store.history(call.param("type") or "", call.param("id") or "")
+                    return Answer(200, [{"at": at, "record": record} for at, record in versions])
                 case "GET", "calls":
                     return Answer(200, {"calls": self.calls, "peak_in_flight": self.peak_in_flight})
                 case "GET", "faults":

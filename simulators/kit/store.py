@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
+def wire_number(value: object) -> int | float:
+    """A ``Decimal`` as a JSON number, so that simulators may keep money exact in their records.
+
+    Raises:
+        TypeError: not a ``Decimal``.
+    """
+    if not isinstance(value, Decimal):
+        raise TypeError(f"not serialisable: {type(value).__name__}")
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def as_text(body: Any) -> str:
+    """A body as compact JSON: a tenth of what its objects take."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=wire_number)
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """One accepted write: what ``/_sim/writes`` lists."""
 
@@ -21,19 +39,32 @@ class Write:
     type: str
     id: str
     key: str | None
-    body: Any
     operation: str
     """``create``, ``update``, ``delete``, or the vendor's own word for an action."""
+    accepted_at: str
+    """When the vendor said yes, in microseconds: for a job, when it was taken on, not when it ran."""
+    text: str = field(repr=False)
+    """The body as JSON text."""
+
+    @property
+    def body(self) -> Any:
+        """The body as sent."""
+        return json.loads(self.text)
 
     def as_json(self) -> dict[str, Any]:
         """The write as the control API prints it."""
-        return dict(vars(self))
+        names = ("seq", "at", "accepted_at", "method", "path", "type", "id", "key", "body", "operation")
+        return {name: getattr(self, name) for name in names}
 
 
 class Store:
     """Live and deleted records by type and id, ids handed out per type, and the write log."""
 
+    frozen = False
+    """Stored records are replaced, never edited in place: their versions can share what is stored."""
+
     def __init__(self) -> None:
+        self._gone: dict[tuple[str, str], str] = {}
         self._records: dict[str, dict[str, Record]] = {}
         self._deleted: dict[str, dict[str, Record]] = {}
         self._history: dict[tuple[str, str], list[tuple[str, Record]]] = {}
@@ -42,7 +73,9 @@ class Store:
 
     def clear(self) -> None:
         """Forget everything (``/_sim/reset``)."""
+        frozen = self.frozen
         self.__init__()  # type: ignore[misc]
+        self.frozen = frozen
 
     def number(self, series: str, start: int = 1) -> int:
         """The next number of a series; numbers are used up even when a record is deleted."""
@@ -73,7 +106,8 @@ class Store:
     def put(self, type_: str, id_: str, record: Record, at: str) -> Record:
         """Insert or replace, remembering the version for stale reads."""
         self._records.setdefault(type_, {})[str(id_)] = record
-        self._history.setdefault((type_, str(id_)), []).append((at, copy.deepcopy(record)))
+        version = record if self.frozen else copy.deepcopy(record)
+        self._history.setdefault((type_, str(id_)), []).append((at, version))
         return record
 
     def remember(self, type_: str, id_: str, at: str) -> None:
@@ -91,20 +125,30 @@ class Store:
         versions = self.history(type_, id_)
         return copy.deepcopy(versions[-2][1]) if len(versions) > 1 else None
 
-    def delete(self, type_: str, id_: str) -> Record | None:
-        """Move a record to the deleted ones."""
+    def delete(self, type_: str, id_: str, at: str | None = None) -> Record | None:
+        """Move a record to the deleted ones; ``at`` is when."""
         record = self._records.get(type_, {}).pop(str(id_), None)
         if record is not None:
             self._deleted.setdefault(type_, {})[str(id_)] = record
+            if at is not None:
+                self._gone[type_, str(id_)] = at
         return record
+
+    def gone_at(self, type_: str, id_: str) -> str | None:
+        """When a record was deleted; None while it lives (or where nobody said)."""
+        return self._gone.get((type_, str(id_)))
+
+    def ids(self, type_: str) -> list[str]:
+        """Ids of a type, deleted ones included."""
+        return [*self._records.get(type_, {}), *self._deleted.get(type_, {})]
 
     def snapshot(self) -> Any:
         """A deep copy to return to when an all-or-nothing request fails."""
-        return copy.deepcopy((self._records, self._deleted, self._history, self.writes))
+        return copy.deepcopy((self._records, self._deleted, self._history, self.writes, self._gone))
 
     def restore(self, snapshot: Any) -> None:
         """Go back to ``snapshot`` (ids handed out since stay used up)."""
-        self._records, self._deleted, self._history, self.writes = snapshot
+        self._records, self._deleted, self._history, self.writes, self._gone = snapshot
 
     def log(
         self,
@@ -117,17 +161,24 @@ class Store:
         body: Any,
         operation: str,
         key: str | None = None,
+        accepted_at: str | None = None,
     ) -> None:
         """Record an accepted write."""
+        number, when = len(self.writes) + 1, accepted_at or at
         self.writes.append(
-            Write(len(self.writes) + 1, at, method, path, type, str(id), key, copy.deepcopy(body), operation)
+            Write(number, at, method, path, type, str(id), key, operation, when, as_text(body))
         )
 
-    def as_json(self, *, include_deleted: bool = False) -> dict[str, list[Record]]:
-        """All records per type, in the shape that ``/_sim/seed`` takes."""
-        result = {t: [copy.deepcopy(r) for r in rows.values()] for t, rows in self._records.items() if rows}
+    def as_json(self, *, include_deleted: bool = False, only: str | None = None) -> dict[str, list[Record]]:
+        """All records per type (of one type with ``only``), in the shape that ``/_sim/seed`` takes."""
+
+        def wanted(kept: dict[str, dict[str, Record]]) -> dict[str, dict[str, Record]]:
+            return kept if only is None else {only: kept.get(only, {})}
+
+        live = wanted(self._records)
+        result = {t: [copy.deepcopy(r) for r in rows.values()] for t, rows in live.items() if rows}
         if include_deleted:
-            for type_, rows in self._deleted.items():
+            for type_, rows in wanted(self._deleted).items():
                 gone = [{**copy.deepcopy(r), "_deleted": True} for r in rows.values()]
                 result.setdefault(type_, []).extend(gone)
         return result

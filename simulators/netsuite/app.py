@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from simulators.kit import Answer, Call, Simulator, VendorError
-from simulators.netsuite import errors, render
+from simulators.netsuite import errors, people, render
 from simulators.netsuite.auth import TOKEN_PATH, Gate
 from simulators.netsuite.jobs import BASE as ASYNC_BASE
 from simulators.netsuite.jobs import Jobs
@@ -39,6 +39,7 @@ class NetSuite(Simulator):
     def __init__(self) -> None:
         super().__init__()
         self.settings.update(copy.deepcopy(DEFAULTS))
+        self.store.frozen = True
         self.books = Books(self.store, self.clock, self.settings)
         self.gate = Gate(self.settings, self.clock)
         self.records = Records(self.books)
@@ -63,8 +64,6 @@ class NetSuite(Simulator):
         self.books.at = self.clock.now()
         if call.path == TOKEN_PATH:
             return self.gate.issue(call)
-        if self.in_flight > int(self.settings["concurrency_limit"]):
-            raise VendorError(self._over_limit())
         self.gate.check(call)
         self.jobs.run_due()
         self.books.at = self.clock.now()
@@ -98,6 +97,12 @@ class NetSuite(Simulator):
         }
         return Answer(200, body)
 
+    def admit(self, call: Call) -> Answer | None:
+        """The account's limit counts calls on arrival; token calls are not counted against it."""
+        if call.path == TOKEN_PATH or self.in_flight <= int(self.settings["concurrency_limit"]):
+            return None
+        return self._over_limit()
+
     # --- faults -------------------------------------------------------------------------------
 
     def error(self, status: int, message: str, call: Call) -> Answer:
@@ -121,7 +126,8 @@ class NetSuite(Simulator):
         return super()._control(call)
 
     def control(self, call: Call) -> Answer | None:
-        """``POST /_sim/schema`` adds custom fields, ``GET`` lists them; ``GET /_sim/jobs`` lists jobs."""
+        """Custom fields, jobs, period locks, the account's own billing run: see README.md."""
+        self.books.at = self.clock.now()
         match call.method, call.path.removeprefix(self.CONTROL).strip("/"):
             case "POST", "schema":
                 self.books.define(call.json())
@@ -134,6 +140,21 @@ class NetSuite(Simulator):
                     for j in self.jobs.jobs.values()
                 ]
                 return Answer(200, rows)
+            case "POST", "periods":
+                return Answer(200, people.set_locks(self.records, call.json()))
+            case "POST", "change":
+                body = call.json()
+                return Answer(200, people.change(self.records, body["type"], body["id"], body["fields"]))
+            case "POST", "remove":
+                body = call.json()
+                people.remove(self.records, body["type"], body["id"])
+                return Answer(200, {})
+            case "POST", "recognise":
+                body = call.json()
+                return Answer(200, people.recognise(self.records, body["order"], body["amount"]))
+            case "POST", "billing-run":
+                body = call.json()
+                return Answer(200, people.billing_run(self.records, body["date"], body.get("jobs")))
         return None
 
     def reset(self) -> None:
@@ -162,7 +183,8 @@ class NetSuite(Simulator):
                         self._drop_generated(given)
                 for given in records.get(type_, []):
                     self._seed_one(type_, json.loads(json.dumps(given), parse_float=Decimal))
-                self.books.reindex()
+                if records.get(type_):
+                    self.books.reindex()
         finally:
             self.books.seeding = False
         if "revenueArrangement" not in records:

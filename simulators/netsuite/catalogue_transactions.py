@@ -8,7 +8,7 @@ from __future__ import annotations
 from simulators.netsuite.schema import Field, RecordType, fields, sublist
 
 ITEMS = "serviceSaleItem|nonInventorySaleItem"
-TRANSACTIONS = "salesOrder|invoice|creditMemo|customerPayment|expenseReport"
+TRANSACTIONS = "salesOrder|invoice|creditMemo|customerPayment|customerRefund|expenseReport"
 
 _LINE = f"""
     integer: line
@@ -257,6 +257,39 @@ CUSTOMER_PAYMENT = RecordType(
     prefix="CustPymt",
 )
 
+CUSTOMER_REFUND = RecordType(
+    "customerRefund",
+    "transaction",
+    fields(
+        """
+        string: tranId memo checkNumber deletionReasonMemo
+        ~string: transactionNumber
+        number: exchangeRate
+        ~number: total balance
+        boolean: cleared
+        date: tranDate clearedDate
+        ~enum A|B: status
+        ref customer|job: customer
+        ref subsidiary: subsidiary
+        ref currency: currency
+        ref accountingPeriod: postingPeriod
+        ref department: department
+        ref classification: class
+        ref location: location
+        ref list:account: account arAcct
+        ref list:paymentOption: paymentOption
+        ref list:nexus: nexus
+        ref list:deletionReason: deletionReason
+        ref list:customForm: customForm
+        ~datetime: createdDate lastModifiedDate
+        """,
+        sublist("apply", "doc", _APPLY.replace("ref invoice: doc", "ref creditMemo: doc")),
+        suitetax=("nexus",),
+    ),
+    label="tranId",
+    prefix="CustRfnd",
+)
+
 EXPENSE_REPORT = RecordType(
     "expenseReport",
     "transaction",
@@ -359,6 +392,7 @@ TYPES = (
     INVOICE,
     CREDIT_MEMO,
     CUSTOMER_PAYMENT,
+    CUSTOMER_REFUND,
     REVENUE_ARRANGEMENT,
     REVENUE_PLAN,
 )

@@ -33,6 +33,8 @@ class Job:
 
     id: str
     units: list[Unit]
+    """What is still to be done; emptied by doing it."""
+    size: int
     accepted: datetime
     ready: datetime
     is_list: bool
@@ -90,6 +92,7 @@ class Jobs:
         job = Job(
             str(self.books.store.number("async")),
             units,
+            len(units),
             now,
             now + timedelta(seconds=float(self.books.settings["async_job_seconds"])),
             is_list,
@@ -169,7 +172,7 @@ class Jobs:
         due = [job for job in self.waiting if job.ready <= now]
         self.waiting = [job for job in self.waiting if job.ready > now]
         for job in due:
-            job.started = job.accepted
+            job.started = self.books.accepted = job.accepted
             answers: dict[int, Answer] = {}
             order = list(range(len(job.units)))
             random.Random(job.id).shuffle(order)
@@ -180,7 +183,9 @@ class Jobs:
                 except VendorError as refusal:
                     answers[place] = refusal.answer
             job.answers = [answers[place] for place in range(len(job.units))]
+            job.units = []
             job.ended = self.books.clock.now()
+            self.books.accepted = None
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -220,7 +225,7 @@ class Jobs:
 
     def _tasks(self, job: Job) -> range:
         one = not job.is_list or self.books.settings["list_results"] == "items"
-        return range(1, 2) if one else range(1, len(job.units) + 1)
+        return range(1, 2) if one else range(1, job.size + 1)
 
     def _answers(self, job: Job, number: int) -> list[Answer]:
         return job.answers if len(self._tasks(job)) == 1 else job.answers[number - 1 : number]

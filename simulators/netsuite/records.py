@@ -17,7 +17,7 @@ from simulators.netsuite import (
     rules_time,
     values,
 )
-from simulators.netsuite.state import Books, stamp
+from simulators.netsuite.state import Books, fine, stamp
 from simulators.netsuite.values import Strictness
 
 Prepare = Callable[[Books, Record | None, Record], None]
@@ -115,6 +115,12 @@ RULES: dict[str, Rules] = {
         rules_receipts.settle_payment,
         rules_receipts.receivable_removable,
         rules_receipts.payment_removed,
+    ),
+    "customerRefund": Rules(
+        rules_receipts.prepare_refund,
+        rules_receipts.settle_refund,
+        rules_receipts.receivable_removable,
+        rules_receipts.refund_removed,
     ),
     "expenseReport": Rules(rules_expenses.prepare_expense, removable=rules_receipts.payable_removable),
     "revenueArrangement": Rules(),
@@ -228,7 +234,7 @@ class Records:
         self.update(type_, held, body, how, origin, replaced=replaced)
         return held
 
-    def delete(self, type_: str, id_: str, origin: Origin) -> None:
+    def delete(self, type_: str, id_: str, origin: Origin | None) -> None:
         """Delete a record.
 
         Raises:
@@ -292,4 +298,5 @@ class Records:
             body=origin.body,
             operation=operation,
             key=key,
+            accepted_at=fine(self.books.accepted or self.books.at),
         )

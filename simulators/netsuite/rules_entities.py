@@ -14,6 +14,7 @@ POSTINGS = (
     "invoice",
     "creditMemo",
     "customerPayment",
+    "customerRefund",
     "expenseReport",
     "timeBill",
     "charge",

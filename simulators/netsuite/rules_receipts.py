@@ -1,6 +1,7 @@
-"""Payments and credit memos, and what their application does to invoices.
+"""Payments, credit memos and refunds, and what their application does to invoices and credit memos.
 
-Sources: vendor documentation: Operations (credit invoice, payment); Events; Compensation.
+Sources: vendor documentation: Operations (credit invoice, payment); Events; Compensation; Customer Refund
+(the record, its ``apply`` sublist). A refund here pays credit memos back, not unapplied payments.
 """
 
 from __future__ import annotations
@@ -41,11 +42,64 @@ def prepare_credit(books: Books, old: Record | None, new: Record) -> None:
     if new["total"] < 0:
         raise errors.user_error("The total of a credit memo cannot be negative.", "total")
     _apply(books, ("creditMemo", new["id"]), customer, new)
-    new["amountPaid"] = new["applied"]
-    new["amountRemaining"] = new["total"] - new["applied"]
+    refunded = sum(books.applied.get(str(new["id"]), {}).values(), Decimal(0))
+    if new["applied"] + refunded > new["total"]:
+        raise errors.user_error("You cannot apply more than the total of this transaction.", "apply")
+    new["amountPaid"] = new["applied"] + refunded
+    new["amountRemaining"] = new["total"] - new["amountPaid"]
     new["status"] = {"id": "B" if new["amountRemaining"] == 0 else "A"}
     new["number"] = int(new["transactionNumber"])
     check_ledger(books, old, new, "arLocked")
+
+
+def prepare_refund(books: Books, old: Record | None, new: Record) -> None:
+    """A refund pays credit memos of one customer back, no more than they have left."""
+    customer = common(books, "customerRefund", old, new, payer="customer")
+    key, total, kept = ("customerRefund", new["id"]), Decimal(0), []
+    for place, line in enumerate(lines(new, "apply")):
+        if line.get("apply") is not True:
+            continue
+        where = f"apply.items[{place}]"
+        memo = books.get("creditMemo", ref_id(line.get("doc")))
+        if memo is None:
+            raise errors.invalid_content("Invalid reference value for field 'doc'.", where + ".doc")
+        owner = books.customer_of(ref_id(memo["entity"])) or {}
+        if owner.get("id") != customer["id"] or memo.get("currency") != new.get("currency"):
+            raise errors.user_error("The credit belongs to another customer or currency.", where + ".doc")
+        due = dec(memo["amountRemaining"]) + books.applied.get(memo["id"], {}).get(key, Decimal(0))
+        amount = dec(line["amount"]) if "amount" in line else due
+        if amount <= 0 or amount > due:
+            raise errors.user_error(f"The amount applied must be between 0 and {due}.", where + ".amount")
+        line.update(amount=amount, due=due, total=memo["total"], refNum=memo["tranId"], type="Credit Memo")
+        total += amount
+        kept.append(line)
+    if not kept:
+        raise errors.user_error("You must apply the refund to at least one transaction.", "apply")
+    new["apply"], new["total"] = {"items": kept}, total
+    new["status"] = {"id": "B"}
+    check_ledger(books, old, new, "arLocked")
+
+
+def settle_refund(books: Books, old: Record | None, new: Record) -> None:
+    """Carry what is paid back over to the credit memos."""
+    key = ("customerRefund", str(new["id"]))
+    after = {str(ref_id(x["doc"])): dec(x["amount"]) for x in lines(new, "apply")}
+    before = {str(ref_id(x["doc"])): dec(x["amount"]) for x in lines(old or {}, "apply")}
+    for memo_id in sorted({*before, *after}):
+        held = books.applied.setdefault(memo_id, {})
+        held.pop(key, None)
+        if memo_id in after:
+            held[key] = after[memo_id]
+        memo = dict(books.need("creditMemo", memo_id))
+        memo["amountPaid"] = dec(memo["applied"]) + sum(held.values(), Decimal(0))
+        memo["amountRemaining"] = dec(memo["total"]) - memo["amountPaid"]
+        memo["status"] = {"id": "B" if memo["amountRemaining"] == 0 else "A"}
+        books.save("creditMemo", memo_id, memo)
+
+
+def refund_removed(books: Books, record: Record) -> None:
+    """A deleted refund leaves its credit memos open again."""
+    settle_refund(books, record, {"id": record["id"]})
 
 
 def _apply(books: Books, key: Key, customer: Record, new: Record) -> None:

@@ -244,8 +244,18 @@ def prepare_invoice(books: Books, old: Record | None, new: Record) -> None:
         new["dueDate"] = new["dueDate"] if old is None and "dueDate" in new else money.due_date(books, new)
     new.setdefault("approvalStatus", {"id": "1" if books.settings["invoice_approval"] else "2"})
     check_ledger(books, old, new, "arLocked")
+    if old is not None and _posts(new) and not _posts(old):
+        # Approval is what posts an invoice: the lock that counts is the one of that moment.
+        money.check_period(books, new, "arLocked")
+    if old is not None and _posts(old) and not _posts(new):
+        raise errors.user_error("A posted invoice cannot return to approval.", "approvalStatus")
     new["number"] = int(new["transactionNumber"])
     standing(books, new)
+
+
+def _posts(invoice: Record) -> bool:
+    """Whether an invoice stands in the ledger: pending and rejected ones do not."""
+    return ref_id(invoice.get("approvalStatus")) not in ("1", "3", "11")
 
 
 def standing(books: Books, invoice: Record) -> None:
@@ -257,7 +267,7 @@ def standing(books: Books, invoice: Record) -> None:
         )
     invoice["amountPaid"] = paid
     invoice["amountRemaining"] = invoice["total"] - paid
-    pending = {"1": "D", "3": "E"}.get(str(ref_id(invoice.get("approvalStatus"))))
+    pending = {"1": "D", "3": "E", "11": "D"}.get(str(ref_id(invoice.get("approvalStatus"))))
     invoice["status"] = {"id": pending or ("B" if invoice["amountRemaining"] == 0 else "A")}
 
 

@@ -68,6 +68,12 @@ def _check_project(books: Books, new: Record) -> None:
             raise errors.user_error(f"The {type_} {owner.get('entityId')} is inactive.", "customer")
         if type_ == "job" and owner.get("allowTime") is False:
             raise errors.user_error(f"Project {owner.get('entityId')} does not allow time entry.", "customer")
+        homes = (new.get("subsidiary"), owner.get("subsidiary"))
+        if not books.settings["intercompany_time"] and None not in homes and homes[0] != homes[1]:
+            raise errors.user_error(
+                f"The employee does not belong to the subsidiary of {type_} {owner.get('entityId')}.",
+                "employee",
+            )
     task = books.get("projectTask", ref_id(new.get("caseTaskEvent")))
     if task is not None and ref_id(task.get("project")) != ref_id(new.get("customer")):
         raise errors.user_error("The task does not belong to the selected project.", "caseTaskEvent")

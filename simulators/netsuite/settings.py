@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
         "invoice": "INV{n}",
         "creditMemo": "CM{n}",
         "customerPayment": "PYMT{n}",
+        "customerRefund": "RFND{n}",
         "expenseReport": "EXP{n}",
         "revenueArrangement": "RA{n}",
     },
@@ -55,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
     "time_default_approval": "1",
     "bill_unapproved_time": False,
     "negative_hours": False,
+    "intercompany_time": True,
     "time_respects_periods": True,
     # --- SuiteQL ------------------------------------------------------------------------------
     "suiteql_lag_seconds": 0,

@@ -28,7 +28,7 @@ def stamp(at: datetime) -> str:
 
 def fine(at: datetime) -> str:
     """An instant in UTC with microseconds, of fixed width, so that text order is time order."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def ref_id(value: Any) -> str | None:
@@ -62,11 +62,15 @@ class Books:
         self.names: dict[tuple[str, str], Key] = {}
         self.referrers: dict[Key, dict[Key, int]] = {}
         self.applied: dict[str, dict[Key, Decimal]] = {}
-        """Invoice id to the payments and credits applied to it."""
+        """Invoice id to the payments and credits applied to it; credit memo id to its refunds."""
         self.versions: dict[Key, int] = {}
         self.deleted_at: dict[Key, str] = {}
         self.last_change: str | None = None
         """The instant of the latest change of any record."""
+        self.shared: dict[str, Record] = {}
+        """One object per reference: an account of 100,000 lines has few different ones."""
+        self.accepted: datetime | None = None
+        """When the job was taken on whose work is being done; None for a direct call."""
         self.visible_from: dict[Key, str] = {}
         """Records that SuiteQL shows only from an instant on."""
 
@@ -187,10 +191,16 @@ class Books:
             self._forget(key, old)
         if touch:
             record["lastModifiedDate"] = stamp(self.at)
+        self._share(record)
         self.store.put(type_, id_, record, fine(self.at))
         self._learn(key, record)
         self.versions[key] = self.versions.get(key, 0) + 1
         self.last_change = fine(self.at)
+
+    def _share(self, record: Record) -> None:
+        for name, value in record.items():
+            if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("id"), str):
+                record[name] = self.shared.setdefault(value["id"], value)
 
     def change(self, type_: str, id_: str, touch: bool = True, **fields: Any) -> None:
         """Set fields of a record as an effect of another one's change; None removes."""
@@ -203,7 +213,7 @@ class Books:
         """Delete a record."""
         key = (type_, id_)
         self._forget(key, self.need(type_, id_))
-        self.store.delete(type_, id_)
+        self.store.delete(type_, id_, fine(self.at))
         self.deleted_at[key] = self.last_change = fine(self.at)
         self.versions[key] = self.versions.get(key, 0) + 1
 

@@ -144,6 +144,16 @@ def _conjuncts(expr: Expr | None) -> list[Expr]:
     return [] if expr is None else [expr]
 
 
+def _keys(expr: Expr) -> tuple[Column | None, list[str]]:
+    """The column and texts of ``column IN ('a', 'b')`` or ``column = 'a'``."""
+    match expr:
+        case In(Column() as column, options) if all(isinstance(o, Literal) for o in options):
+            return column, [text_of(o.value) for o in options if isinstance(o, Literal)]
+        case Binary("=", Column() as column, Literal(value)):
+            return column, [text_of(value)]
+    return None, []
+
+
 @dataclass
 class Plan:
     """A query bound to its tables."""
@@ -152,6 +162,8 @@ class Plan:
     columns: dict[str, set[str]]
     fetch: Callable[[str], Iterable[Row]]
     """Rows of a table by its name."""
+    narrow: Callable[[str, str, list[str]], Iterable[Row] | None] = lambda table, column, values: None
+    """Rows of a table that have one of the values in a column, where an index gives them."""
     compiler: Compiler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -160,7 +172,7 @@ class Plan:
     def run(self) -> list[dict[str, Any]]:
         """Every row of the answer, in order."""
         query = self.query
-        scopes: Iterable[Scope] = ({query.alias: row} for row in self.fetch(query.table))
+        scopes: Iterable[Scope] = ({query.alias: row} for row in self._base())
         for join in query.joins:
             scopes = self._joined(scopes, join.table, join.alias, join.on, join.outer)
         if query.where is not None:
@@ -175,6 +187,17 @@ class Plan:
                 unique.setdefault(tuple(sorted((k, text_of(v)) for k, v in row.items())), row)
             rows = list(unique.values())
         return rows
+
+    def _base(self) -> Iterable[Row]:
+        """Rows of the first table, only those with the wanted keys when the condition names some."""
+        query = self.query
+        for expr in _conjuncts(query.where):
+            column, options = _keys(expr)
+            if column is not None and column.table in (None, query.alias):
+                rows = self.narrow(query.table, column.name, options)
+                if rows is not None:
+                    return rows
+        return self.fetch(query.table)
 
     # --- joins --------------------------------------------------------------------------------
 

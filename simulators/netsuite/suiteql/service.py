@@ -82,7 +82,12 @@ class QueryService:
                 raise QueryRefused(f"Table alias '{alias}' is used twice")
             known[alias] = columns(self.books, table)
         view = View(self.books, self._cutoff(call))
-        return Plan(query, known, lambda table: self.tables.rows(table, view)).run()
+        return Plan(
+            query,
+            known,
+            lambda table: self.tables.rows(table, view),
+            lambda table, column, values: self.tables.keyed(table, column, values, view),
+        ).run()
 
     def _cutoff(self, call: Call) -> str | None:
         if not call.stale:

@@ -27,6 +27,7 @@ TRANSACTION_TYPES = (
     "invoice",
     "creditMemo",
     "customerPayment",
+    "customerRefund",
     "expenseReport",
     "revenueArrangement",
 )
@@ -56,7 +57,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "charge": ("charge",),
     "transaction": TRANSACTION_TYPES,
     "transactionline": TRANSACTION_TYPES,
-    "nexttransactionlink": ("invoice", "creditMemo", "customerPayment"),
+    "nexttransactionlink": ("invoice", "creditMemo", "customerPayment", "customerRefund"),
     "revenuearrangement": ("revenueArrangement",),
     "revenueplan": ("revenuePlan",),
 }
@@ -112,6 +113,7 @@ _LINE = [
     "taxline",
     "uniquekey",
     "timebill",
+    "isbillable",
 ]
 _LINK = ["previousdoc", "nextdoc", "previousline", "nextline", "linktype", "foreignamount"]
 _PLAN_EXTRA = ("revenuearrangement", "createdfrom")
@@ -214,6 +216,46 @@ class Tables:
                     self.cache[table, key] = held
                 yield from held[2]
 
+    def keyed(self, table: str, column: str, values: list[str], view: View) -> Iterator[Row] | None:
+        """Rows whose internal or external id is one of ``values``; None when that takes a full scan.
+
+        A lagging view needs the scan: it may show what is deleted by now.
+        """
+        if view.cutoff is not None:
+            return None
+        if table in _OWNER:
+            if column == "timebill" and table == "transactionline":
+                return self._keyed(table, "transaction", self._invoices_of(values))
+            if column == "previousdoc":
+                return self._keyed(table, "nextdoc", self._following(values))
+            return self._keyed(table, column, values) if column == _OWNER[table] else None
+        return self._keyed(table, column, values) if column in ("id", "externalid") else None
+
+    def _following(self, documents: list[str]) -> list[str]:
+        """Ids of the documents that refer to documents."""
+        targets = [(type_, one) for one in documents for type_ in TRANSACTION_TYPES]
+        found = (key for target in targets for key in self.books.referring(*target))
+        return list(dict.fromkeys(id_ for type_, id_ in found if type_ in TABLES["nexttransactionlink"]))
+
+    def _invoices_of(self, entries: list[str]) -> list[str]:
+        """Ids of the documents that refer to time entries."""
+        found = (key for entry in entries for key in self.books.referring("timeBill", entry))
+        return list(dict.fromkeys(id_ for type_, id_ in found if type_ in TRANSACTION_TYPES))
+
+    def _keyed(self, table: str, column: str, values: list[str]) -> Iterator[Row]:
+        books, now = self.books, fine(self.books.at)
+        build, zone = _BUILDERS.get(table, _plain), ZoneInfo(books.settings["account_time_zone"])
+        for type_ in TABLES[table]:
+            for value in dict.fromkeys(values):
+                id_ = books.by_external(type_, value) if column == "externalid" else value
+                record = books.get(type_, id_)
+                if record is not None and books.visible_from.get((type_, record["id"]), "") <= now:
+                    yield from build(books, zone, type_, record)
+
+
+_OWNER = {"transactionline": "transaction", "nexttransactionlink": "nextdoc"}
+"""Tables whose rows are parts of a record: the column that names it."""
+
 
 def _id(value: str | None) -> int | str | None:
     return int(value) if value is not None and value.lstrip("-").isdigit() else value
@@ -267,7 +309,7 @@ def _transaction(books: Books, zone: ZoneInfo, type_: str, record: Record) -> It
         usable = name.lower() in _TRANSACTION or (one is not None and one.custom)
         if usable and (one is None or one.kind not in ("sublist", "address")):
             row[name.lower()] = cell(one, value, zone)
-    if type_ == "customerPayment":
+    if type_ in ("customerPayment", "customerRefund"):
         row["entity"] = _id(ref_id(record["customer"]))
     if type_ == "expenseReport":
         row["currency"] = _id(ref_id(record.get("expensereportcurrency")))
@@ -351,6 +393,15 @@ def _links(books: Books, zone: ZoneInfo, type_: str, record: Record) -> Iterator
                 "linktype": "OrdBill",
                 "foreignamount": dec(line["amount"]),
             }
+    for number, line in enumerate(lines(record, "expCost"), 1):
+        yield {
+            "previousdoc": _id(ref_id(line["doc"])),
+            "nextdoc": next_doc,
+            "previousline": line["line"],
+            "nextline": number,
+            "linktype": "ExpBill",
+            "foreignamount": dec(line["amount"]),
+        }
 
 
 _BUILDERS: dict[str, Callable[[Books, ZoneInfo, str, Record], Iterator[Row]]] = {
