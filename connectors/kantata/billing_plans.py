@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Literal
 
 from canonical.base import Canonical
+from canonical.delivered import ExportMark, HeldMark, LineKind
 from canonical.money import Money
 from canonical.operations import WriteContext
 from canonical.writes import Json, KeyStyle, VendorWrite, WriteKind
 from connectors.kantata.client import API
 from connectors.kantata.mapping import amount_text
 from connectors.kantata.plans import stamped_create
+from connectors.kantata.references import plan_reference
 from connectors.kantata.settings import KantataSettings
+from connectors.kantata.time_mapping import MARK_EXPORTED
 
-MARK_EXPORTED = "mark_exported"
+UNMARK = "unmark_exported"
 LOCK_LINES = "issue_invoice"
 RECORD_PAYMENT = "record_payment"
 RECORD_REVENUE = "record_revenue"
 MESSAGE_LIMIT = 255
 """Characters of an external payment's message."""
-
-
-class ExportedLine(Canonical):
-    """A line that the ERP has taken, and the ERP document that holds it."""
-
-    subject_type: Literal["TimeEntry", "Expense"]
-    subject_id: str
-    document: str
 
 
 class InvoiceCopy(Canonical):
@@ -68,45 +62,77 @@ class Recognition(Canonical):
     to_date: Money | None = None
 
 
-def plan_exported(
-    system: str, settings: KantataSettings, context: WriteContext, lines: Sequence[ExportedLine]
+SUBJECTS = {
+    LineKind.TIME: "TimeEntry",
+    LineKind.EXPENSE: "Expense",
+    LineKind.TIMESHEET: "Submission",
+}
+"""``subject_type`` of what is marked."""
+
+
+def plan_marks(
+    system: str, settings: KantataSettings, context: WriteContext, marks: Sequence[ExportMark]
 ) -> list[VendorWrite]:
     """One mark per line, by the documented upsert: repeating it is harmless. Undone by deleting it.
 
     Kantata documents no bulk form of this call; the marks are independent of each other.
     """
     writes = []
-    for line in lines:
-        identity = f"{line.subject_type}.{line.subject_id}.{line.document}".replace("|", "/")
-        key = context.key(system, MARK_EXPORTED, identity)
+    for line in marks:
+        subject = SUBJECTS[line.kind]
+        identity = f"{subject}.{line.id}.{line.document}".replace("|", "/")
         body: dict[str, Json] = {
-            "subject_type": line.subject_type,
-            "subject_id": line.subject_id,
+            "subject_type": subject,
+            "subject_id": line.id,
             "service_name": settings.mapping.service_name,
             "service_model": MARK_EXPORTED,
             "service_model_ref": line.document,
             "status": "successful",
         }
         writes.append(
+            plan_reference(
+                system,
+                context,
+                operation=MARK_EXPORTED,
+                identity=identity,
+                title=f"{subject} {line.id} exported to {line.document}",
+                name=f"exported:{subject}.{line.id}",
+                body=body,
+                expect=("service_model_ref", "status"),
+                sets=dict.fromkeys(body, "time_entry.exported"),
+                independent=True,
+            )
+        )
+    return writes
+
+
+def plan_unmarks(system: str, context: WriteContext, marks: Sequence[HeldMark]) -> list[VendorWrite]:
+    """Take marks off. A mark that is gone, or that somebody has set anew, counts as taken off."""
+    writes = []
+    for one in marks:
+        subject = SUBJECTS[one.kind]
+        key = context.key(system, UNMARK, f"{subject}.{one.id}.{one.reference}")
+        writes.append(
             VendorWrite(
                 system=system,
-                operation=MARK_EXPORTED,
-                title=f"{line.subject_type} {line.subject_id} exported to {line.document}",
+                operation=UNMARK,
+                title=f"{subject} {one.id} no longer exported to {one.document}",
                 record_type="external_references",
-                kind=WriteKind.CREATE,
+                kind=WriteKind.UPDATE,
                 key=key,
                 step_key=context.step_key,
                 stamp=context.stamp(key),
-                symbol=f"exported:{line.subject_type}.{line.subject_id}",
-                method="POST",
-                path=f"{API}/external_references/create_or_update",
-                body={"external_reference": body},
-                body_root="external_reference",
+                symbol=f"unmarked:{subject}.{one.id}",
+                method="DELETE",
+                path=f"{API}/external_references/{{id}}",
+                path_values={"id": one.reference},
                 key_style=KeyStyle.NATIVE,
-                found_by_stamp=False,
-                expect={"service_model_ref": line.document, "status": "successful"},
-                sets=dict.fromkeys(body, "time_entry.exported"),
+                target=one.reference,
+                expect={"gone": True},
+                independent=True,
+                forward_only=True,
                 phase=context.phase,
+                options={"subject_type": subject, "subject_id": one.id},
             )
         )
     return writes

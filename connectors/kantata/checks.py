@@ -8,11 +8,15 @@ from canonical.failures import SystemFailure
 from canonical.operations import HealthCheck, HealthState
 from connectors.kantata.client import KantataClient
 from connectors.kantata.schemas import CustomField, Role, parse
-from connectors.kantata.settings import KantataSettings
+from connectors.kantata.settings import AcceptanceFields, KantataSettings
 
 _Result = tuple[HealthState, str, str | None]
-_TEXT = "string"
-"""``value_type`` of a text custom field (the vendor's Ruby SDK)."""
+_VALUE_TYPES = {"text": "string", "a date": "date"}
+"""``value_type`` of a custom field (the vendor's Ruby SDK)."""
+
+
+def _kind(name: str) -> str:
+    return "a date" if name == "acceptance.date" else "text"
 
 
 async def run(system: str, settings: KantataSettings, client: KantataClient) -> list[HealthCheck]:
@@ -29,9 +33,13 @@ async def run(system: str, settings: KantataSettings, client: KantataClient) -> 
 
     async def fields() -> _Result:
         mapping = settings.mapping
+        accepted = mapping.acceptance or AcceptanceFields()
         wanted = {
             "project_code_field": mapping.project_code_field,
             "saga_mark_field": mapping.saga_mark_field,
+            "acceptance.date": accepted.date,
+            "acceptance.by": accepted.by,
+            "acceptance.document": accepted.document,
         }
         ids = {name: str(one) for name, one in wanted.items() if one is not None}
         envelope = await client.page(
@@ -42,13 +50,13 @@ async def run(system: str, settings: KantataSettings, client: KantataClient) -> 
             f"{name} = {one}: there is no such custom field" for name, one in ids.items() if one not in held
         ]
         problems += [
-            f"{name} = {one} ({held[one].name}) is {held[one].value_type}, not text"
+            f"{name} = {one} ({held[one].name}) is {held[one].value_type}, not {_kind(name)}"
             for name, one in ids.items()
-            if one in held and held[one].value_type not in (None, _TEXT)
+            if one in held and held[one].value_type not in (None, _VALUE_TYPES[_kind(name)])
         ]
         if problems:
             return HealthState.BROKEN, "; ".join(problems), "Correct the ids in this instance's mapping."
-        return HealthState.OK, "Custom fields exist and are text.", None
+        return HealthState.OK, "Custom fields exist and are of the right type.", None
 
     async def roles() -> _Result:
         envelope = await client.list("roles", what="Checking roles", query={})
@@ -67,8 +75,13 @@ async def run(system: str, settings: KantataSettings, client: KantataClient) -> 
         return [first]
     return [
         first,
-        # The later sagas need it, opening projects does not.
-        await _check(system, "account administrator", administrator, HealthState.WARNING),
+        # Where deletions come by the event feed, billing needs it; opening projects does not.
+        await _check(
+            system,
+            "account administrator",
+            administrator,
+            HealthState.BROKEN if settings.subscribed_events else HealthState.WARNING,
+        ),
         await _check(system, "custom fields", fields, HealthState.BROKEN),
         await _check(system, "roles", roles, HealthState.BROKEN),
     ]

@@ -24,8 +24,8 @@ from canonical.refs import RecordRef
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite, WriteKind
 from connectors.kantata import checks, plans, updates
 from connectors.kantata.amend import amend
+from connectors.kantata.changing import ChangeSide
 from connectors.kantata.client import API, FILTER_LIMIT, Envelope, KantataClient, Row
-from connectors.kantata.feeds import Feeds
 from connectors.kantata.mapping import (
     Structure,
     carries,
@@ -49,16 +49,14 @@ _NOT_READ_BY_ID = frozenset({"external_references", "external_payments"})
 """Record types of which Kantata documents lists only."""
 
 
-class KantataConnector:
-    """One Kantata OX account. Implements ``PsaPort``; ``feeds`` serves the later sagas."""
+class KantataConnector(ChangeSide):
+    """One Kantata OX account. Implements ``PsaPort``; ``DeliveryFeed`` and changes by its other halves."""
 
     def __init__(self, system: str, settings: KantataSettings) -> None:
-        self._system = system
-        self._settings = settings
-        self._mapping = settings.mapping
         self._client = KantataClient(system, settings)
+        super().__init__(system, settings, self._client)
+        self._mapping = settings.mapping
         self._undo = Undo(system, self._client, settings.mapping)
-        self.feeds = Feeds(system, settings, self._client)
 
     # --- ConnectedSystem --------------------------------------------------------------------------
 
@@ -179,6 +177,9 @@ class KantataConnector:
 
     async def send(self, write: VendorWrite) -> Landed:
         """Make the call once."""
+        if write.method == "DELETE":
+            await self._client.delete(write.record_type, str(write.target), what=write.title, key=write.key)
+            return Landed(id=str(write.target))
         envelope = await self._client.write(
             write.method,
             fill(write.path, write.path_values),
@@ -197,6 +198,8 @@ class KantataConnector:
         Raises:
             Conflict: two records carry the stamp; Kantata enforces no uniqueness.
         """
+        if write.method == "DELETE":
+            return None if await self._held(write) else Landed(id=str(write.target))
         if write.kind is WriteKind.UPDATE:
             found = await read_record(
                 self._client, write.record_type, str(write.target), what=f"Looking at {write.title}"
@@ -276,6 +279,8 @@ class KantataConnector:
 
     async def _values(self, write: VendorWrite, landed: Landed) -> Mapping[str, Any]:
         """One record's current values under the names that expectations use."""
+        if write.method == "DELETE":
+            return {"gone": not await self._held(write)}
         if write.record_type in _NOT_READ_BY_ID:
             return next((one for one in await self._candidates(write) if str(one["id"]) == landed.id), {})
         found = await self._existing(
@@ -310,6 +315,12 @@ class KantataConnector:
         return await self._undo.create(write, landed)
 
     # --- helpers ----------------------------------------------------------------------------------
+
+    async def _held(self, write: VendorWrite) -> bool:
+        """Whether the reference that a write takes off is still there."""
+        query = {name: str(write.options[name]) for name in ("subject_type", "subject_id")}
+        envelope = await self._client.list(write.record_type, what=f"Looking at {write.title}", query=query)
+        return any(str(row["id"]) == str(write.target) for row in envelope.rows)
 
     async def _candidates(self, write: VendorWrite) -> list[Row]:
         """Records that carry the write's stamp."""

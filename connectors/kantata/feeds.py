@@ -1,32 +1,61 @@
-"""Reads of the later sagas: two cursors over approved time, expenses, deletions, approval read again."""
+"""Reads of approved work: two cursors over time, expenses by their window, deletions, lines by id."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from canonical.billing import ApprovalState, ExpenseItem, TimeEntry
+from canonical.delivered import (
+    DeletionPage,
+    DeliveredExpense,
+    DeliveredMilestone,
+    DeliveredProject,
+    DeliveredTime,
+    HeldMark,
+    LineKind,
+    TimePage,
+)
+from canonical.failures import Defect, Transient
 from canonical.operations import Change, ChangePage
 from canonical.refs import RecordRef
-from connectors.kantata.client import FILTER_LIMIT, PAGE_SIZE, Envelope, KantataClient, Row
-from connectors.kantata.events import DELETIONS, Cursor, advance, aware, mark, to_deletions
-from connectors.kantata.mapping import our_reference
+from connectors.kantata.client import FILTER_LIMIT, PAGE_SIZE, REREADS, Envelope, KantataClient, Row
+from connectors.kantata.events import (
+    DELETIONS,
+    Cursor,
+    Window,
+    advance,
+    aware,
+    events_were_lost,
+    mark,
+    to_deletions,
+    unsettled,
+)
+from connectors.kantata.mapping import MILESTONE, our_reference
+from connectors.kantata.records import name_fields
 from connectors.kantata.schemas import Entry, Event, Submission, parse
 from connectors.kantata.settings import KantataSettings
 from connectors.kantata.time_mapping import (
-    ProjectFacts,
-    WorkerFacts,
-    approval_of,
+    MARK_EXPORTED,
     to_expense,
-    to_time_entry,
+    to_milestone,
+    to_project,
+    to_time,
 )
+from connectors.kit.together import parted, together
 
-ENTRY_INCLUDES = "user,workspace,story,role,active_submission,recent_submission,invoice,external_references"
+ENTRY_INCLUDES = "user,workspace,story,role,active_submission,recent_submission,external_references"
+EXPENSE_INCLUDES = "user,workspace,story,active_submission,recent_submission,external_references"
 _ARCHIVED = {"from_archived_workspaces": "true"}
-"""Time of archived projects is hidden by default and is owed all the same."""
+"""Time of archived projects is hidden by default and is owed all the same (rule 28)."""
 _STEP = timedelta(seconds=1)
 """How far a page starts before the last row of the one before: whether ``updated_after`` includes its own
 second is not published."""
+_RECORDS = {
+    LineKind.TIME: "time_entries",
+    LineKind.EXPENSE: "expenses",
+    LineKind.TIMESHEET: "timesheet_submissions",
+}
+_BETWEEN = {LineKind.TIME: "date_performed_between", LineKind.EXPENSE: "date_expensed_between"}
 
 
 class Feeds:
@@ -34,157 +63,274 @@ class Feeds:
 
     def __init__(self, system: str, settings: KantataSettings, client: KantataClient) -> None:
         self._system = system
+        self._settings = settings
         self._mapping = settings.mapping
         self._client = client
         self._overlap = timedelta(minutes=settings.overlap_minutes)
 
+    # --- changes ------------------------------------------------------------------------------------
+
     async def time_changes(
-        self, cursor: str | None, *, limit: int = 500, approved_only: bool = True
-    ) -> ChangePage:
-        """First cursor: time entries by their own change. Rejections need ``submission_changes`` too."""
-        position = Cursor.decode(cursor)
-        # ``approved`` is a presence flag: naming it at all filters.
-        flags = {"approved": "true"} if approved_only else {}
+        self, cursor: str | None, *, since: datetime | None = None, limit: int = 2_000
+    ) -> TimePage:
+        """First cursor: time entries by their own change. Rejections need ``approval_changes`` too."""
+        position, began = self._position(cursor), datetime.now(UTC)
         versions: list[tuple[str, datetime]] = []
-        since, number, more = position.start(self._overlap), 1, True
+        held: dict[str, tuple[Row, Envelope]] = {}
+        again: frozenset[str] = frozenset()
+        start, number, more = position.start(self._overlap) or since, 1, True
         while more:
             page = await self._client.page(
                 "time_entries",
                 what="Polling time entries",
-                query={**_ARCHIVED, **flags, **_after(since), "order": "updated_at:asc"},
+                query={
+                    **_ARCHIVED,
+                    **_after(start),
+                    "order": "updated_at:asc",
+                    "include": ENTRY_INCLUDES,
+                },
                 number=number,
             )
             rows = [parse(Entry, row, self._system) for row in page.rows]
-            versions += [(row.id, row.updated_at) for row in rows]
+            told = [(row.id, row.updated_at) for row in rows]
+            versions += told
+            again |= unsettled(told, began - self._overlap)
+            held |= {str(row["id"]): (row, page) for row in page.rows}
             more = len(page.rows) >= PAGE_SIZE
-            if not more or _unseen(versions, position) >= limit:
+            if not more:
                 break
             # A row that changes meanwhile moves to the end and shifts all others by one: rather than
-            # turning pages we start again behind the last row, and turn only within one second.
+            # turning pages we start again behind the last row, and turn only within one second. A stretch
+            # never ends within the second that it began with: the next one would begin there again.
             behind = aware(rows[-1].updated_at) - _STEP
-            since, number = (behind, 1) if since is None or behind > since else (since, number + 1)
+            if start is not None and behind <= start:
+                number += 1
+            elif _unseen(versions, position) >= limit:
+                break
+            else:
+                start, number = behind, 1
         resume = aware(versions[-1][1]) if more else None
-        return self._page(position, versions, "time_entries", resume)
+        polled_at = None if more else began
+        fresh, after = advance(position, versions, self._overlap, resume, polled_at, again)
+        entries = tuple(to_time(*held[one], self._mapping, self._system) for one in fresh)
+        return TimePage(entries=entries, cursor=after.encode(), more=resume is not None)
 
-    async def submission_changes(self, cursor: str | None) -> ChangePage:
+    async def approval_changes(
+        self, cursor: str | None, *, since: datetime | None = None, limit: int = 2_000
+    ) -> ChangePage:
         """Second cursor: approvals, rejections and cancellations, told as changes of their time entries.
 
         An approval changes the submission; nothing says that it touches the entry. Submissions cannot be
-        ordered by change, so the whole window is read.
+        ordered by change, so the window behind the last reading is read in parts, each beginning with the
+        last row of the part before: if it does not, rows have shifted and the window is read again.
         """
-        position = Cursor.decode(cursor)
-        query = {"statuses": "approved,rejected,cancelled", "include": "time_entries", "order": "date:asc"}
-        envelope = await self._client.list(
+        window = self._window(cursor, since)
+        changes: dict[str, Change] = {}
+        for _ in range(REREADS):
+            while True:
+                part, shifted = await self._submissions(window)
+                if shifted:
+                    window = window.again()
+                    break
+                for one in window.fresh((row.id, row.updated_at, row) for row in part):
+                    at = aware(one.updated_at)
+                    changes |= {
+                        entry: self._change("time_entries", entry, at) for entry in one.time_entry_ids
+                    }
+                window = window.read([(row.id, row.updated_at) for row in part], PAGE_SIZE, self._overlap)
+                if window.done or len(changes) >= limit:
+                    return self._told(window, changes)
+        raise Transient(
+            "Polling timesheet submissions: they changed faster than they could be read.", system=self._system
+        )
+
+    async def _submissions(self, window: Window) -> tuple[list[Submission], bool]:
+        """The next part of a window, and whether rows have shifted since the part before."""
+        offset = max(window.offset - 1, 0)
+        part = await self._client.slice(
             "timesheet_submissions",
             what="Polling timesheet submissions",
-            query={**query, **_after(position.start(self._overlap))},
+            query={
+                "statuses": "approved,rejected,cancelled",
+                "include": "time_entries",
+                "order": "date:asc",
+                **_after(window.since),
+            },
+            offset=offset,
+            size=PAGE_SIZE,
         )
-        held = {one.id: one for one in (parse(Submission, row, self._system) for row in envelope.rows)}
-        fresh, after = advance(position, [(one.id, one.updated_at) for one in held.values()], self._overlap)
-        changes = [
-            self._change("time_entries", entry, held[one].updated_at)
-            for one in fresh
-            for entry in held[one].time_entry_ids
-        ]
-        return ChangePage(changes=tuple(changes), cursor=after.encode(), more=False)
+        rows = [parse(Submission, row, self._system) for row in part.rows]
+        shifted = window.last is not None and (not rows or rows[0].id != window.last)
+        return rows, shifted
 
-    async def deletions(self, cursor: str | None) -> ChangePage:
-        """Hard deletes from subscribed events (paid add-on, administrators only, kept for nine days).
+    def _told(self, window: Window, changes: Mapping[str, Change]) -> ChangePage:
+        closed = window.close(self._overlap) if window.done else window
+        return ChangePage(changes=tuple(changes.values()), cursor=closed.encode(), more=not window.done)
 
-        A cursor older than that has lost events: ``events.events_were_lost`` says so.
-        """
-        position = Cursor.decode(cursor)
+    async def deletions(self, cursor: str | None) -> DeletionPage:
+        """Hard deletes from subscribed events (paid add-on, administrators only, kept for nine days)."""
+        position, began = self._position(cursor), datetime.now(UTC)
+        if not self._settings.subscribed_events:
+            return DeletionPage(changes=(), cursor=position.encode(), complete=False)
+        # Before the first poll, and when events were dropped behind the cursor, only listings tell.
+        complete = position.at is not None and not events_were_lost(position, began)
         since = position.start(self._overlap)
         query = {"event_types": ",".join(DELETIONS), "order": "created_at:asc"}
         if since is not None:
             query["created_after"] = _instant(since)
         envelope = await self._client.list("subscribed_events", what="Polling subscribed events", query=query)
         events = {one.id: one for one in (parse(Event, row, self._system) for row in envelope.rows)}
-        fresh, after = advance(position, [(one.id, one.created_at) for one in events.values()], self._overlap)
+        versions = [(one.id, one.created_at) for one in events.values()]
+        fresh, after = advance(position, versions, self._overlap, polled_at=began)
         changes = to_deletions([events[one] for one in fresh], self._system)
-        return ChangePage(changes=tuple(changes), cursor=after.encode(), more=False)
+        return DeletionPage(changes=tuple(changes), cursor=after.encode(), complete=complete)
 
-    async def approvals_of(self, entry_ids: Sequence[str]) -> dict[str, ApprovalState]:
-        """Approval as it is now; a deleted entry is absent. Read right before anything is billed."""
-        states: dict[str, ApprovalState] = {}
-        for row, envelope in await self._entries(entry_ids):
-            states[str(row["id"])] = approval_of(row, envelope, self._system)[0]
-        return states
+    # --- windows ------------------------------------------------------------------------------------
 
-    async def time_entries(
-        self,
-        entry_ids: Sequence[str],
-        projects: Mapping[str, ProjectFacts],
-        workers: Mapping[str, WorkerFacts],
-    ) -> list[TimeEntry]:
-        """Entries by id, read again: a change is only a hint. Facts are by Kantata's ids."""
+    async def expenses(self, first: date, last: date) -> list[DeliveredExpense]:
+        """All expenses of an open window: they cannot be ordered by change (rule 28)."""
+        window = {**_ARCHIVED, **_days(LineKind.EXPENSE, first, last)}
+        envelope, approved = await together(
+            (
+                self._client.list(
+                    "expenses",
+                    what="Listing expenses",
+                    query={**window, "order": "created_at:asc", "include": EXPENSE_INCLUDES},
+                ),
+                self._client.list(
+                    "expenses",
+                    what="Listing approved expenses",
+                    query={**window, "order": "created_at:asc", "approved": "true"},
+                ),
+            )
+        )
+        return self._expenses(envelope, approved)
+
+    async def present(self, kind: LineKind, first: date, last: date) -> frozenset[str]:
+        """Ids of all lines of a period. Only ids are kept: a period may hold 100,000 entries."""
+        query = {**_ARCHIVED, **_days(kind, first, last), "order": "created_at:asc"}
+        what = f"Listing {_RECORDS[kind]} of {first.isoformat()} to {last.isoformat()}"
+        for _ in range(REREADS):
+            ids = await self._all_ids(_RECORDS[kind], query, what)
+            if ids is not None:
+                return ids
+        raise Transient(f"{what}: the list changed faster than it could be read.", system=self._system)
+
+    async def _all_ids(self, kind: str, query: Mapping[str, str], what: str) -> frozenset[str] | None:
+        """Ids of a whole list, read in parts that overlap by one row; None when rows have shifted."""
+        ids: dict[str, None] = {}
+        offset, last = 0, None
+        while True:
+            part = await self._client.slice(kind, what=what, query=query, offset=offset, size=PAGE_SIZE)
+            told = [str(row["id"]) for row in part.rows]
+            if last is not None and told[:1] != [last]:
+                return None
+            ids |= dict.fromkeys(told)
+            if len(told) < PAGE_SIZE:
+                return frozenset(ids)
+            offset, last = offset + PAGE_SIZE - 1, told[-1]
+
+    # --- by id --------------------------------------------------------------------------------------
+
+    async def read_time(self, ids: Sequence[str]) -> list[DeliveredTime]:
+        """Entries as they are now; deleted ones are absent. Read right before anything is sent (rule 27)."""
+        envelopes = await self._by_ids("time_entries", ids, ENTRY_INCLUDES)
+        return [to_time(row, one, self._mapping, self._system) for one in envelopes for row in one.rows]
+
+    async def read_expenses(self, ids: Sequence[str]) -> list[DeliveredExpense]:
+        """Expenses as they are now; deleted ones are absent."""
+        all_, approved = await together(
+            (
+                self._by_ids("expenses", ids, EXPENSE_INCLUDES),
+                self._by_ids("expenses", ids, "", {"approved": "true"}),
+            )
+        )
+        pairs = zip(all_, approved, strict=True)
+        return [expense for one, good in pairs for expense in self._expenses(one, good)]
+
+    def _expenses(self, envelope: Envelope, approved: Envelope) -> list[DeliveredExpense]:
+        good = {str(row["id"]) for row in approved.rows}
         return [
-            to_time_entry(row, envelope, projects, workers, self._mapping, self._system)
-            for row, envelope in await self._entries(entry_ids)
+            to_expense(row, envelope, str(row["id"]) in good, self._mapping, self._system)
+            for row in envelope.rows
         ]
 
-    async def exported(self, entry_ids: Sequence[str]) -> dict[str, str]:
-        """Of these entries the ones that carry our mark, with the document that it names."""
-        marks: dict[str, str] = {}
-        for row, envelope in await self._entries(entry_ids):
-            reference = our_reference(row, envelope, self._mapping.service_name)
-            if reference is not None:
-                marks[str(row["id"])] = reference.service_model_ref
-        return marks
-
-    async def expenses(
-        self,
-        first: date,
-        last: date,
-        projects: Mapping[str, ProjectFacts],
-        workers: Mapping[str, WorkerFacts],
-    ) -> list[ExpenseItem]:
-        """Approved expenses incurred in an open window (both days included), the whole window each time:
-        expenses cannot be ordered by change, and the ledger knows which revisions it has.
-        """
-        envelope = await self._client.list(
-            "expenses",
-            what="Listing expenses",
-            query={
-                **_ARCHIVED,
-                "approved": "true",
-                "date_expensed_between": f"{first.isoformat()}:{last.isoformat()}",
-                "order": "created_at:asc",
-                "include": "user,workspace",
-            },
-        )
-        return [to_expense(row, True, projects, workers, self._system) for row in envelope.rows]
-
-    async def _entries(self, entry_ids: Sequence[str]) -> list[tuple[Row, Envelope]]:
-        found: list[tuple[Row, Envelope]] = []
-        wanted = list(dict.fromkeys(entry_ids))
-        for start in range(0, len(wanted), FILTER_LIMIT):
-            envelope = await self._client.list(
-                "time_entries",
-                what="Reading time entries",
-                query={
-                    **_ARCHIVED,
-                    "only": ",".join(wanted[start : start + FILTER_LIMIT]),
-                    "include": ENTRY_INCLUDES,
-                },
+    async def milestones(self, projects: Sequence[str]) -> list[DeliveredMilestone]:
+        """All milestones of these projects, with their acceptance where the account tells it."""
+        wanted = list(dict.fromkeys(projects))
+        include = "workspace,custom_field_values" if self._mapping.acceptance else "workspace"
+        query = {"story_type": MILESTONE, "include": include}
+        envelopes = await together(
+            self._client.list(
+                "stories", what="Reading milestones", query={**query, "workspace_id": ",".join(part)}
             )
-            found += [(row, envelope) for row in envelope.rows]
+            for part in parted(wanted, FILTER_LIMIT)
+        )
+        for envelope in envelopes:
+            await name_fields(self._client, envelope, what="Reading milestones")
+        # A filter that a server ignores proves nothing.
+        found = [
+            to_milestone(row, envelope, self._mapping, self._system)
+            for envelope in envelopes
+            for row in envelope.rows
+            if row.get("story_type") == MILESTONE
+        ]
+        return [one for one in found if one.project.id in set(wanted)]
+
+    async def projects(self, ids: Sequence[str]) -> list[DeliveredProject]:
+        """These projects, archived or not; deleted ones are absent."""
+        envelopes = await self._by_ids("workspaces", ids, "custom_field_values", {"archived": "include"})
+        for envelope in envelopes:
+            await name_fields(self._client, envelope, what="Reading projects")
+        return [to_project(row, one, self._mapping, self._system) for one in envelopes for row in one.rows]
+
+    async def marks(self, kind: LineKind, ids: Sequence[str]) -> list[HeldMark]:
+        """Of these lines the ones that carry our mark, with the document that it names."""
+        hidden = {} if kind is LineKind.TIMESHEET else _ARCHIVED
+        found = []
+        for envelope in await self._by_ids(_RECORDS[kind], ids, "external_references", hidden):
+            for row in envelope.rows:
+                held = our_reference(row, envelope, self._mapping.service_name)
+                if held is not None and held.service_model == MARK_EXPORTED:
+                    found.append(
+                        HeldMark(
+                            kind=kind,
+                            id=str(row["id"]),
+                            document=held.service_model_ref,
+                            reference=held.id,
+                        )
+                    )
         return found
 
-    def _page(
-        self,
-        position: Cursor,
-        versions: list[tuple[str, datetime]],
-        kind: str,
-        resume: datetime | None,
-    ) -> ChangePage:
-        fresh, after = advance(position, versions, self._overlap, resume)
-        latest = dict(sorted(versions, key=lambda pair: aware(pair[1])))
-        changes = tuple(self._change(kind, one, latest[one]) for one in fresh)
-        return ChangePage(changes=changes, cursor=after.encode(), more=resume is not None)
+    async def _by_ids(
+        self, kind: str, ids: Sequence[str], include: str, more: Mapping[str, str] | None = None
+    ) -> list[Envelope]:
+        query = {**(_ARCHIVED if kind in ("time_entries", "expenses") else {}), **(more or {})}
+        if include:
+            query["include"] = include
+        return await together(
+            self._client.page(
+                kind, what=f"Reading {len(part)} {kind}", query={**query, "only": ",".join(part)}
+            )
+            for part in parted(list(dict.fromkeys(ids)), FILTER_LIMIT)
+        )
+
+    # --- cursors ------------------------------------------------------------------------------------
+
+    def _position(self, cursor: str | None) -> Cursor:
+        try:
+            return Cursor.decode(cursor)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Defect(f"not a cursor of {self._system}: {error}", system=self._system) from None
+
+    def _window(self, cursor: str | None, since: datetime | None) -> Window:
+        try:
+            return Window.decode(cursor, since, datetime.now(UTC))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Defect(f"not a cursor of {self._system}: {error}", system=self._system) from None
 
     def _change(self, kind: str, record_id: str, at: datetime) -> Change:
-        return Change(ref=RecordRef(system=self._system, type=kind, id=record_id), modified_at=aware(at))
+        return Change(ref=RecordRef(system=self._system, type=kind, id=record_id), modified_at=at)
 
 
 def _unseen(versions: Sequence[tuple[str, datetime]], position: Cursor) -> int:
@@ -193,6 +339,10 @@ def _unseen(versions: Sequence[tuple[str, datetime]], position: Cursor) -> int:
 
 def _after(since: datetime | None) -> dict[str, str]:
     return {} if since is None else {"updated_after": _instant(since)}
+
+
+def _days(kind: LineKind, first: date, last: date) -> dict[str, str]:
+    return {_BETWEEN[kind]: f"{first.isoformat()}:{last.isoformat()}"}
 
 
 def _instant(moment: datetime) -> str:

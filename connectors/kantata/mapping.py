@@ -165,6 +165,7 @@ def comparable(
                 "budget_estimate_in_cents": story.budget_estimate_in_cents,
                 "fixed_fee": story.fixed_fee,
                 "billable": story.billable,
+                "archived": bool(story.archived),
             }
         case "workspace_resources":
             resource = parse(Resource, row, system)

@@ -73,6 +73,13 @@ async def read_record(
     return row, envelope
 
 
+async def name_fields(client: KantataClient, envelope: Envelope, *, what: str) -> None:
+    """Give all custom field values that came with a list the ids of their fields."""
+    values = [v for v in envelope.sides.get("custom_field_values", {}).values() if "custom_field_id" not in v]
+    if values:
+        await _name_fields(client, envelope, values, what)
+
+
 async def _name_fields(client: KantataClient, envelope: Envelope, values: Sequence[Row], what: str) -> None:
     """Add to side-loaded values the ids of their fields."""
     by_name = await client.custom_fields(what=what)

@@ -84,7 +84,15 @@ class Workspace(Wire):
     start_date: date | None = None
     due_date: date | None = None
     primary_workspace_group_id: Id | None = None
+    require_time_approvals: bool = False
+    require_expense_approvals: bool = False
+    percentage_complete: int | None = None
     updated_at: str | None = None
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """Its last change, where that is told."""
+        return datetime.fromisoformat(self.updated_at) if self.updated_at else None
 
     @property
     def status_id(self) -> str | None:
@@ -106,7 +114,14 @@ class Story(Wire):
     archived: bool = False
     logged_billable_time_in_minutes: int | None = None
     logged_nonbillable_time_in_minutes: int | None = None
+    state: str | None = None
+    percentage_complete: int | None = None
     updated_at: str | None = None
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """Its last change, where that is told."""
+        return datetime.fromisoformat(self.updated_at) if self.updated_at else None
 
 
 class Resource(Wire):
@@ -153,50 +168,55 @@ class CustomField(Wire):
     value_type: str | None = None
 
 
-class Entry(Wire):
-    """A time entry. ``date_performed`` is a calendar date, minutes are integers."""
+class Line(Wire):
+    """What time entries and expenses have in common."""
 
-    date_performed: date
-    time_in_minutes: int
-    billable: bool = False
     notes: str | None = None
-    rate_in_cents: int | None = None
-    currency: str | None = None
-    approved: bool = False
+    currency_base_unit: int | None = None
     is_invoiced: bool = False
     user_id: Id | None = None
     story_id: Id | None = None
     workspace_id: Id | None = None
-    role_id: Id | None = None
     active_submission_id: Id | None = None
     recent_submission_id: Id | None = None
     updated_at: datetime
 
 
+class Entry(Line):
+    """A time entry. ``date_performed`` is a calendar date, minutes are integers."""
+
+    date_performed: date
+    time_in_minutes: int
+    billable: bool = False
+    rate_in_cents: int | None = None
+    currency: str | None = None
+    approved: bool = False
+    role_id: Id | None = None
+
+
 class Submission(Wire):
-    """One user's timesheet of one project and week: where approval lives."""
+    """One user's timesheet of one project and week, or an expense report: where approval lives."""
 
     status: str
     time_entry_ids: tuple[Id, ...] = ()
     updated_at: datetime
+    current_resolution_created_at_date: datetime | None = None
+
+    @property
+    def resolved_at(self) -> datetime:
+        """When it was approved, rejected or cancelled; its last change where that is not told."""
+        return self.current_resolution_created_at_date or self.updated_at
 
 
-class Expense(Wire):
+class Expense(Line):
     """An expense; its amount counts units of 1 / ``currency_base_unit``."""
 
     incurred_on: date = Field(alias="date")
     category: str
     amount_in_cents: int
     currency: str
-    currency_base_unit: int | None = None
     is_billable: bool = False
     reimbursable: bool = False
-    is_invoiced: bool = False
-    user_id: Id | None = None
-    workspace_id: Id | None = None
-    active_submission_id: Id | None = None
-    recent_submission_id: Id | None = None
-    updated_at: datetime
 
 
 class Event(Wire):

@@ -43,11 +43,25 @@ class StatusKeys(_Frozen):
         return str(value) if isinstance(value, int) else value
 
 
+class AcceptanceFields(_Frozen):
+    """Ids of the account's custom fields on milestones that tell their acceptance (rule 33)."""
+
+    date: int | None = None
+    """A date field: when the client accepted."""
+    by: int | None = None
+    """A text field: who accepted."""
+    document: int | None = None
+    """A text field: number or address of the acceptance document."""
+
+
 class KantataMapping(_Frozen):
     """What decides how our words become Kantata's fields; a run is pinned to its digest."""
 
     service_name: str = Field(default="trueup", min_length=1)
     """``external_reference.service_name``: Kantata keeps one reference per service name and object."""
+    finance_service: str | None = Field(default="trueup-finance", min_length=1)
+    """``service_name`` of the reference on a project that carries finance's figures; none are shown without.
+    It must differ from ``service_name``: Kantata keeps one reference per service name and object."""
     project_code_field: int
     """Id of the project custom field (text) that carries the project code."""
     saga_mark_field: int | None = None
@@ -73,6 +87,10 @@ class KantataMapping(_Frozen):
     group_is_company: bool = True
     template_ids: dict[str, int] = {}
     """Template title -> id, needed where two templates of the account share a title."""
+    complete_states: tuple[str, ...] = ("completed",)
+    """States of a milestone that mean complete, in lower case (the account's own words)."""
+    acceptance: AcceptanceFields | None = None
+    """Without: acceptance is not told here, and a contract that asks for it is accepted at our own gate."""
     milestone_budgets: bool = True
     """Whether billable milestones carry their amount as a fixed fee (needs budget access)."""
     bill_rate_unit: Literal["units", "cents"] = "cents"
@@ -94,6 +112,8 @@ class KantataMapping(_Frozen):
             )
         if by_status and self.status_keys.active == self.status_keys.prepared:
             raise ValueError("status_keys.active and status_keys.prepared must differ")
+        if self.finance_service == self.service_name:
+            raise ValueError("finance_service and service_name must differ")
         titles = [title.casefold() for title in self.role_titles.values()]
         if len(titles) != len(set(titles)):
             raise ValueError("role_titles must be one to one: two of our roles have the same Kantata title")
@@ -136,6 +156,8 @@ class KantataSettings(_Frozen):
     """Seconds after a 429 without Retry-After ("retry after a small delay")."""
     search_lag_seconds: float = Field(default=5, ge=0)
     """How long a search may miss a record that was just made (not published; a safe guess)."""
+    subscribed_events: bool = False
+    """The account has bought the add-on: deletions then come from its feed, else by comparing listings."""
     overlap_minutes: int = Field(default=10, ge=1)
     """How far every poll looks back behind its cursor."""
     link_templates: dict[str, str] = {}

@@ -1,24 +1,35 @@
-"""Time entries and expenses in canonical words. Pure: facts that Kantata does not hold are passed in."""
+"""Time entries, expenses, milestones and projects as Kantata holds them, in canonical words. Pure.
+
+Nothing is decided here: whose legal entity, which contract, whether a policy lets unapproved projects
+through, all that is judged per item by the rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from typing import TypeVar
 
-from canonical.base import Canonical, Personal
-from canonical.billing import ApprovalState, ExpenseItem, TimeEntry
-from canonical.causes import Cause, Queue
-from canonical.failures import Refused
-from canonical.money import AmountRole, Money, exponent
-from canonical.refs import Dimensions, RecordRef
+from canonical.billing import ApprovalState
+from canonical.delivered import (
+    ApprovalBasis,
+    DeliveredExpense,
+    DeliveredMilestone,
+    DeliveredProject,
+    DeliveredTime,
+)
+from canonical.money import AmountRole, exponent
+from canonical.refs import RecordRef
 from connectors.kantata.client import Envelope, Row
 from connectors.kantata.events import aware
-from connectors.kantata.mapping import to_money
-from connectors.kantata.schemas import Entry, Expense, Submission, parse
-from connectors.kantata.settings import KantataMapping
+from connectors.kantata.mapping import our_reference, to_money
+from connectors.kantata.schemas import Entry, Expense, Line, Story, Submission, Workspace, parse
+from connectors.kantata.settings import AcceptanceFields, KantataMapping
 
-Facts = TypeVar("Facts")
+Told = TypeVar("Told", DeliveredTime, DeliveredExpense)
+
+MARK_EXPORTED = "mark_exported"
+"""``service_model`` of our mark on what the ERP has taken."""
 
 APPROVALS = {
     "new": ApprovalState.SUBMITTED,
@@ -26,126 +37,174 @@ APPROVALS = {
     "rejected": ApprovalState.REJECTED,
     "cancelled": ApprovalState.DRAFT,
 }
-"""A submission's status; Kantata keeps approval there and not on the entry."""
+"""A submission's status; Kantata keeps approval there and not on the line."""
+COMPLETE = 100
+"""``percentage_complete`` of a finished milestone, where it names no state."""
 
 
-class ProjectFacts(Canonical):
-    """What the ledger knows of the project behind a Kantata workspace id."""
-
-    project_code: str
-    project_entity: str
-    dimensions: Dimensions
-
-
-class WorkerFacts(Canonical):
-    """What HR knows of the worker behind a Kantata user id."""
-
-    worker_id: Personal
-    employing_entity: str
-
-
-def approval_of(row: Row, envelope: Envelope, system: str) -> tuple[ApprovalState, Submission | None]:
-    """Approval of a time entry by its most recent submission; without one by its own flag, which is also
-    set where a project needs no approval.
+def approval_of(
+    line: Line, submission: Submission | None, flag: bool
+) -> tuple[ApprovalState, ApprovalBasis | None]:
+    """Approval by the most recent submission (rule 27). ``flag`` is Kantata's own opinion, which also holds
+    for lines of projects that ask for no approval: it counts unless somebody has rejected the line.
     """
-    entry = parse(Entry, row, system)
-    side = envelope.side("timesheet_submissions", entry.recent_submission_id or entry.active_submission_id)
-    if side is None:
-        return (ApprovalState.APPROVED if entry.approved else ApprovalState.DRAFT), None
-    submission = parse(Submission, side, system)
-    return APPROVALS.get(submission.status, ApprovalState.SUBMITTED), submission
+    state = APPROVALS.get(submission.status, ApprovalState.SUBMITTED) if submission else ApprovalState.DRAFT
+    if state is ApprovalState.APPROVED:
+        return state, ApprovalBasis.SUBMISSION
+    if flag and state is not ApprovalState.REJECTED:
+        return ApprovalState.APPROVED, ApprovalBasis.NOT_REQUIRED
+    return state, None
 
 
-def to_time_entry(
+def _submission(line: Line, envelope: Envelope, kind: str, system: str) -> Submission | None:
+    side = envelope.side(kind, line.recent_submission_id or line.active_submission_id)
+    return None if side is None else parse(Submission, side, system)
+
+
+def _common(
+    line: Line,
     row: Row,
     envelope: Envelope,
-    projects: Mapping[str, ProjectFacts],
-    workers: Mapping[str, WorkerFacts],
     mapping: KantataMapping,
     system: str,
-) -> TimeEntry:
-    """A time entry. An approval or rejection is a revision of its own, as it need not touch the entry.
+    kind: str,
+    submission: Submission | None,
+    flag: bool,
+) -> dict[str, object]:
+    """What time and expenses have in common."""
+    approval, basis = approval_of(line, submission, flag)
+    # An approval or rejection is a revision of its own: it need not touch the line.
+    state = f"{submission.id}.{submission.status}" if submission else ("open" if flag else "none")
+    mark = our_reference(row, envelope, mapping.service_name)
+    user = envelope.side("users", line.user_id) or {}
+    by_submission = basis is ApprovalBasis.SUBMISSION
+    return {
+        "ref": RecordRef(system=system, type=kind, id=line.id),
+        "revision": f"{aware(line.updated_at).isoformat()}/{state}",
+        "changed_at": aware(line.updated_at),
+        "project": RecordRef(system=system, type="workspaces", id=line.workspace_id or ""),
+        "worker": RecordRef(system=system, type="users", id=line.user_id or ""),
+        "worker_email": user.get("email_address"),
+        "approval": approval,
+        "approval_basis": basis,
+        "approved_at": aware(submission.resolved_at) if submission and by_submission else None,
+        "submission": None if submission is None else submission.id,
+        "invoiced": line.is_invoiced,
+        "exported_to": mark.service_model_ref if mark and mark.service_model == MARK_EXPORTED else None,
+        "note": line.notes,
+    }
 
-    Raises:
-        Refused: the project or the worker is not known to us.
-    """
+
+def _with_revision(line: Told) -> Told:
+    """Times of change are whole seconds: what matters of a line tells its versions of one second apart."""
+    return line.model_copy(update={"revision": f"{line.revision}/{line.substance[:8]}"})
+
+
+def to_time(row: Row, envelope: Envelope, mapping: KantataMapping, system: str) -> DeliveredTime:
+    """A time entry. ``row`` came with the includes of ``feeds.ENTRY_INCLUDES``."""
     entry = parse(Entry, row, system)
-    ref = RecordRef(system=system, type="time_entries", id=entry.id)
-    project, worker = _known(projects, entry.workspace_id, ref), _known(workers, entry.user_id, ref)
-    approval, submission = approval_of(row, envelope, system)
-    role = envelope.side("roles", entry.role_id) or {}
-    approved = approval is ApprovalState.APPROVED
-    state = f"{submission.id}.{submission.status}" if submission else "none"
-    return TimeEntry(
-        ref=ref,
-        source_revision=f"{aware(entry.updated_at).isoformat()}/{state}",
-        project_code=project.project_code,
-        task_key=entry.story_id,
-        worker_id=worker.worker_id,
-        role=mapping.role_word(str(role.get("name", ""))),
-        work_date=entry.date_performed,
-        minutes=entry.time_in_minutes,
-        billable=entry.billable,
-        approval=approval,
-        approved_at=aware(submission.updated_at) if approved and submission else None,
-        employing_entity=worker.employing_entity,
-        project_entity=project.project_entity,
-        dimensions=project.dimensions,
-        note=entry.notes,
+    submission = _submission(entry, envelope, "timesheet_submissions", system)
+    role = envelope.side("roles", entry.role_id)
+    time = DeliveredTime.model_validate(
+        {
+            **_common(entry, row, envelope, mapping, system, "time_entries", submission, entry.approved),
+            "billable": entry.billable,
+            "work_date": entry.date_performed,
+            "minutes": entry.time_in_minutes,
+            "role": None if role is None else mapping.role_word(str(role.get("name", ""))),
+            "task": entry.story_id,
+            "rate": hourly_rate(entry),
+            "rate_currency": entry.currency,
+        }
     )
+    return _with_revision(time)
 
 
 def to_expense(
-    row: Row,
-    approved: bool,
-    projects: Mapping[str, ProjectFacts],
-    workers: Mapping[str, WorkerFacts],
-    system: str,
-) -> ExpenseItem:
-    """An expense as incurred. ``approved`` says whether it came from the list of approved ones.
-
-    Raises:
-        Refused: the project or the worker is not known to us.
+    row: Row, envelope: Envelope, approved: bool, mapping: KantataMapping, system: str
+) -> DeliveredExpense:
+    """An expense as incurred. ``approved`` says whether Kantata lists it among the approved ones: expenses
+    carry no such attribute.
     """
     expense = parse(Expense, row, system)
-    ref = RecordRef(system=system, type="expenses", id=expense.id)
-    project, worker = _known(projects, expense.workspace_id, ref), _known(workers, expense.user_id, ref)
+    submission = _submission(expense, envelope, "expense_report_submissions", system)
     unit = expense.currency_base_unit or 10 ** exponent(expense.currency)
-    amount: Money = to_money(expense.amount_in_cents, unit, expense.currency)
-    return ExpenseItem(
-        ref=ref,
-        source_revision=aware(expense.updated_at).isoformat(),
-        project_code=project.project_code,
-        worker_id=worker.worker_id,
-        incurred_on=expense.incurred_on,
-        amount=amount.model_copy(update={"role": AmountRole.TRANSACTION}),
-        category=expense.category,
-        billable=expense.is_billable,
-        reimbursed_by="kantata" if expense.reimbursable else "none",
-        approval=ApprovalState.APPROVED if approved else ApprovalState.SUBMITTED,
-        dimensions=project.dimensions,
+    amount = to_money(expense.amount_in_cents, unit, expense.currency)
+    incurred = DeliveredExpense.model_validate(
+        {
+            **_common(expense, row, envelope, mapping, system, "expenses", submission, approved),
+            "billable": expense.is_billable,
+            "incurred_on": expense.incurred_on,
+            "amount": amount.model_copy(update={"role": AmountRole.TRANSACTION}),
+            "category": expense.category,
+            "reimbursable": expense.reimbursable,
+        }
+    )
+    return _with_revision(incurred)
+
+
+def hourly_rate(entry: Entry) -> Decimal | None:
+    """Kantata's own bill rate per hour in units of its currency: for comparison, unless delivery is the
+    contract's pricing authority (rule 7).
+    """
+    if entry.rate_in_cents is None or entry.currency is None:
+        return None
+    unit = entry.currency_base_unit or 10 ** exponent(entry.currency)
+    return Decimal(entry.rate_in_cents) / unit
+
+
+def to_milestone(row: Row, envelope: Envelope, mapping: KantataMapping, system: str) -> DeliveredMilestone:
+    """A milestone. Kantata knows no acceptance: it stands in custom fields, where the account has some."""
+    story = parse(Story, row, system)
+    fields = mapping.acceptance or AcceptanceFields()
+    values = {
+        str(value.get("custom_field_id")): value.get("value")
+        for value in envelope.included(row, "custom_field_values", "custom_field_value_ids")
+    }
+
+    def told(field: int | None) -> str | None:
+        value = None if field is None else values.get(str(field))
+        return None if value in (None, "") else str(value)
+
+    accepted = told(fields.date)
+    project = envelope.side("workspaces", story.workspace_id) or {}
+    currency, unit = project.get("currency"), project.get("currency_base_unit")
+    cents = story.budget_estimate_in_cents
+    priced = cents is not None and currency is not None and unit
+    done = story.state is not None and story.state.casefold() in mapping.complete_states
+    return DeliveredMilestone(
+        ref=RecordRef(system=system, type="stories", id=story.id),
+        project=RecordRef(system=system, type="workspaces", id=story.workspace_id or ""),
+        title=story.title,
+        due=story.due_date,
+        complete=done or (story.state is None and story.percentage_complete == COMPLETE),
+        accepted_on=None if accepted is None else date.fromisoformat(accepted[:10]),
+        accepted_by=told(fields.by),
+        acceptance_document=told(fields.document),
+        amount=to_money(int(cents or 0), int(unit or 1), str(currency)) if priced else None,
+        archived=story.archived,
+        changed_at=None if story.changed_at is None else aware(story.changed_at),
     )
 
 
-def hourly_rate(row: Row, system: str) -> Decimal | None:
-    """Kantata's own bill rate per hour of a time entry, in units of its currency, for comparison only
-    where the contract is the pricing authority (rule 7).
-    """
-    entry = parse(Entry, row, system)
-    if entry.rate_in_cents is None or entry.currency is None:
-        return None
-    return Decimal(entry.rate_in_cents).scaleb(-exponent(entry.currency))
-
-
-def _known(table: Mapping[str, Facts], key: str | None, ref: RecordRef) -> Facts:
-    facts = table.get(key or "")
-    if facts is None:
-        raise Refused(
-            f"{ref}: neither project nor worker {key} is linked to one of ours.",
-            cause=Cause.ENGAGEMENT_UNKNOWN,
-            queue=Queue.MASTER_DATA,
-            system=ref.system,
-            record=ref,
-            remedy="Link the project or worker with `trueup adopt`, then retry.",
-        )
-    return facts
+def to_project(row: Row, envelope: Envelope, mapping: KantataMapping, system: str) -> DeliveredProject:
+    """A project's facts; its custom field values carry the ids of their fields."""
+    project = parse(Workspace, row, system)
+    values = envelope.included(row, "custom_field_values", "custom_field_value_ids")
+    code = next(
+        (v.get("value") for v in values if str(v.get("custom_field_id")) == str(mapping.project_code_field)),
+        None,
+    )
+    return DeliveredProject(
+        ref=RecordRef(system=system, type="workspaces", id=project.id),
+        title=project.title,
+        code=str(code) if code not in (None, "") else None,
+        currency=project.currency,
+        archived=project.archived,
+        time_approval_required=project.require_time_approvals,
+        expense_approval_required=project.require_expense_approvals,
+        percent_complete=None
+        if project.percentage_complete is None
+        else Decimal(project.percentage_complete),
+        changed_at=None if project.changed_at is None else aware(project.changed_at),
+    )

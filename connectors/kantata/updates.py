@@ -36,7 +36,11 @@ def rate_figure(
     Raises:
         Refused: it is finer than Kantata can hold; nothing is rounded here.
     """
-    currency = setup.project.currency
+    return exact_rate(system, settings, setup.project.currency, role, rate)
+
+
+def exact_rate(system: str, settings: KantataSettings, currency: str, role: str, rate: Decimal) -> str:
+    """A bill rate per hour in ``currency`` as Kantata's number; see ``rate_figure``."""
     if settings.mapping.bill_rate_unit == "units":
         return plain(rate)
     cents = rate.scaleb(exponent(currency))
@@ -65,7 +69,7 @@ def plan_rate(
     """The negotiated rate of a role\'s n-th position; the template brings the first ``brought`` ones."""
     delivery, field = delivery_symbol(setup.project.key), placeholder_field(role, number)
     target = symbol(delivery, field) if number <= brought else symbol(position_symbol(setup, role, number))
-    return _update(
+    return update(
         system,
         context,
         operation=SET_RATE,
@@ -92,7 +96,7 @@ def plan_activation(
         fields["stage"] = (mapping.active_stage, "project.status")
     delivery = delivery_symbol(setup.project.key)
     return [
-        _update(
+        update(
             system,
             context,
             operation=ACTIVATE_PROJECT,
@@ -108,7 +112,7 @@ def plan_activation(
     ]
 
 
-def _update(
+def update(
     system: str,
     context: WriteContext,
     *,

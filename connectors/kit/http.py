@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -24,7 +25,8 @@ import simplejson
 from canonical.failures import TIMED_OUT, OutcomeUnknown, Transient
 from canonical.refs import RecordRef
 from connectors.kit.errors import ErrorTable, VendorError
-from connectors.ports import PERMIT
+from connectors.kit.silence import PAUSE, Silence
+from connectors.ports import PERMIT, Traffic
 
 POOL_CEILING = 16
 """Connections of one client. Measured: httpx's throughput collapses beyond some 16 in one client."""
@@ -70,15 +72,30 @@ class HttpSession:
     """Whether an answer means that the token was not accepted."""
 
     def __post_init__(self) -> None:
-        size = min(self.connections, POOL_CEILING)
-        self.client = new_client(self.base_url, size, self.ca_file, self.timeout)
+        self._size = min(self.connections, POOL_CEILING)
+        self.client = self._new_client()
+        self._retired: list[httpx.AsyncClient] = []
         # Calls wait here for a free connection, not in the client's pool: a wait of ours must not
         # count as the vendor's.
-        self._free = asyncio.Semaphore(size)
+        self._free = asyncio.Semaphore(self._size)
+        self.traffic = Traffic(limit=self._size)
+        self._silence = Silence()
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return new_client(self.base_url, self._size, self.ca_file, self.timeout)
+
+    def _renew_client(self, worn: httpx.AsyncClient) -> None:
+        """Go on with a fresh pool. Whoever may call has a place in the pool, so a pool without a free
+        connection has lost some: those of calls that were cancelled at an unlucky moment.
+        """
+        if self.client is worn:
+            self._retired.append(worn)  # calls under way still use it
+            self.client = self._new_client()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.client.aclose()
+        for client in (*self._retired, self.client):
+            await client.aclose()
 
     async def call(
         self,
@@ -150,14 +167,25 @@ class HttpSession:
     async def _send(
         self, request: httpx.Request, *, what: str, write: bool, record: RecordRef | None, key: str | None
     ) -> httpx.Response:
-        permit = PERMIT.get() if write else None
+        permit, client = PERMIT.get() if write else None, self.client
         try:
             async with self._free:
+                client = self.client
+                if not self._silence.may_call():
+                    raise Transient(
+                        f"{what}: not sent, {self.system} left the last {self._silence.unanswered} calls "
+                        f"without any answer; it is tried again within {PAUSE:.0f} s.",
+                        system=self.system,
+                        record=record,
+                        key=key,
+                    )
                 if permit is not None:
                     await permit.confirm()
                 async with asyncio.timeout(permit.seconds if permit else None):
-                    return await self.client.send(request)
+                    return await self._counted(client, request)
         except _NOT_SENT as error:
+            if isinstance(error, httpx.PoolTimeout):
+                self._renew_client(client)
             raise Transient(
                 f"{what}: {self.system} cannot be reached ({type(error).__name__}).",
                 system=self.system,
@@ -180,6 +208,21 @@ class HttpSession:
                 record=record,
                 key=key,
             ) from error
+
+    async def _counted(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+        began = monotonic()
+        try:
+            response = await client.send(request)
+        except (httpx.ReadTimeout, asyncio.CancelledError):
+            # Cancelled: by the time limit of a write, or of the activity that asks.
+            self._silence.no_answer(monotonic() - began)
+            raise
+        else:
+            self._silence.answered()
+            return response
+        finally:
+            self.traffic.calls += 1
+            self.traffic.seconds += monotonic() - began
 
 
 def new_client(
@@ -224,12 +267,13 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """The answer's Retry-After in seconds, given as seconds or as a date."""
+    """The answer's Retry-After in seconds, given as seconds or as a date; None for what is no time."""
     value = response.headers.get("Retry-After")
     if value is None:
         return None
     try:
-        return float(value)
+        seconds = float(value)
+        return max(0.0, seconds) if isfinite(seconds) else None
     except ValueError:
         pass
     try:

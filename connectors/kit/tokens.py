@@ -34,6 +34,7 @@ class BearerAuth:
         self._renewable = renewable
         self._token: Token | None = None
         self._until = 0.0
+        self._failed: tuple[float, Exception] | None = None
         self._lock = asyncio.Lock()
 
     async def headers(self, request: httpx.Request) -> Mapping[str, str]:
@@ -41,10 +42,20 @@ class BearerAuth:
         return {"Authorization": f"Bearer {(await self.token()).value}"}
 
     async def token(self) -> Token:
-        """The cached token, or a fresh one."""
+        """The cached token, or a fresh one. Who waited while a renewal failed fails with it: an endpoint that
+        hangs is not asked by each caller in turn.
+        """
+        asked = monotonic()
         async with self._lock:
             if self._token is None or monotonic() >= self._until:
-                self._token = await self._fetch()
+                if self._failed is not None and asked < self._failed[0]:
+                    raise self._failed[1]
+                try:
+                    self._token = await self._fetch()
+                except Exception as error:
+                    self._failed = (monotonic(), error)
+                    raise
+                self._failed = None
                 lifetime = self._token.lifetime
                 self._until = float("inf") if lifetime is None else monotonic() + max(lifetime - EARLY, 1)
             return self._token

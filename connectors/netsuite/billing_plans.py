@@ -1,77 +1,39 @@
-"""Planned writes of the billing sagas: time, charges, invoices, credit memos. Pure.
+"""Planned writes of cost: time and expenses as they are posted, taken back, or taken out of billing. Pure.
 
-All of them are creates that are recognised by external id or stamp; time goes out in bulk (``bulk``).
+All of them are fit for one direct call each, and for batches (``bulk``) of one record type and method.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
-from canonical.billing import ApprovalState, BillingEvent, TimeEntry
-from canonical.failures import Defect
+from canonical.causes import Cause, Queue
+from canonical.erp_billing import CostKind, CostLine, Posting, Reversal, ReversalOrder
+from canonical.failures import Defect, Refused
+from canonical.names import item_key
 from canonical.operations import WriteContext
 from canonical.writes import Json, KeyStyle, VendorWrite, WriteKind
+from connectors.netsuite import mapping as to
 from connectors.netsuite import wire
 from connectors.netsuite.client import RECORD, STRICT
 from connectors.netsuite.mapping import Fields
 from connectors.netsuite.plans import Planner
 
 POST_TIME = "post_time"
-POST_CHARGE = "post_charge"
-ISSUE_INVOICE = "issue_invoice"
-CREDIT_INVOICE = "credit_invoice"
-APPROVED = "3"
-"""``timeBill.approvalStatus`` (enumeration 1..4) of approved time."""
-
-
-@dataclass(frozen=True)
-class TimeBill:
-    """An approved entry with the NetSuite ids that the enrichment found for it."""
-
-    entry: TimeEntry
-    project: Json
-    """Job id, or a symbol. NetSuite calls the field ``customer``."""
-    employee: str
-    item: str
-    task: str | None = None
-
-
-@dataclass(frozen=True)
-class Charge:
-    """A billing event (milestone, schedule date, retainer period) as a charge on the project."""
-
-    event: BillingEvent
-    project: Json
-    item: str
-    charge_type: str
-    """Id of the charge type, for example ``-19``."""
-    hold: bool = False
-
-
-@dataclass(frozen=True)
-class InvoiceRequest:
-    """An invoice from a sales order. ``identity`` is group, cycle and sequence (rule 25)."""
-
-    identity: str
-    order: Json
-    on: date
-    memo: str | None = None
-    purchase_order: str | None = None
-    lines: tuple[dict[str, Json], ...] = ()
-    """Overrides of item lines, in NetSuite's JSON; none takes the order's open lines."""
-
-
-@dataclass(frozen=True)
-class CreditRequest:
-    """A credit of an invoice; ``lines`` trims it to a part."""
-
-    identity: str
-    invoice: Json
-    on: date
-    reason: str
-    lines: tuple[dict[str, Json], ...] = ()
+POST_EXPENSE = "post_expense"
+REVERSE_TIME = "reverse_time"
+REMOVE = "remove_posting"
+NOT_BILLABLE = "not_billable"
+RECORDS = {CostKind.TIME: "timeBill", CostKind.EXPENSE: "expenseReport"}
+"""What a cost line becomes: a time entry, or an expense report of one line, so that each line has a key."""
+KINDS = {record: kind for kind, record in RECORDS.items()}
+REVERSED = "Reverses"
+"""Begins the memo of a negative line, where the account has no field for it; the stamp follows."""
+WORKED = "Worked"
+"""Begins the memo of a line dated in another period than it was worked in; the day follows."""
+ONE_LINE = 1
+"""The one line of an expense report of ours."""
 
 
 def hours(minutes: int) -> str:
@@ -80,165 +42,250 @@ def hours(minutes: int) -> str:
     return f"{sign}{minutes // 60}:{minutes % 60:02d}"
 
 
-class BillingPlanner:
-    """Builds the billing writes of one account."""
+class CostPlanner:
+    """Builds the cost writes of one account."""
 
     def __init__(self, planner: Planner) -> None:
         self._plan = planner
         self._mapping = planner.mapping
+        self._rules = planner.mapping.billing
 
-    def time_bills(self, context: WriteContext, lines: Sequence[TimeBill]) -> list[VendorWrite]:
-        """One ``timeBill`` per entry and source revision.
+    # --- posting ------------------------------------------------------------------------------------
+
+    def cost(self, context: WriteContext, lines: Sequence[CostLine]) -> list[VendorWrite]:
+        """One create per line and source revision.
 
         Raises:
-            Defect: an entry is not approved; only approved time is ever posted.
+            Defect: a line lacks what its kind needs.
         """
-        return [self._time_bill(context, line) for line in lines]
+        return [
+            self._time(context, line) if line.kind is CostKind.TIME else self._expense(context, line)
+            for line in lines
+        ]
 
-    def _time_bill(self, context: WriteContext, line: TimeBill) -> VendorWrite:
-        entry, out = line.entry, Fields()
-        if entry.approval is not ApprovalState.APPROVED:
-            raise Defect(
-                f"Time entry {entry.ref} is {entry.approval}, not approved.", system=self._plan.system
-            )
-        day = entry.work_date.isoformat()
-        out.put("employee", wire.ref(line.employee), "time_entry.worker")
-        out.put("customer", wire.ref(line.project), "project.external_key")
-        out.put("caseTaskEvent", wire.ref(line.task) if line.task else None, "project.tasks")
-        out.put("item", wire.ref(line.item), "time_entry.role")
-        out.put("hours", hours(entry.minutes), "time_entry.minutes")
-        out.put("tranDate", day, "time_entry.work_date")
-        out.put("isBillable", entry.billable, "time_entry.approval")
-        out.put("approvalStatus", wire.ref(APPROVED), "time_entry.approval")
-        out.put("memo", entry.note, "time_entry.role")
-        out.constants(self._mapping, "timeBill", "contract.external_key")
-        # The revision belongs to the key of a posting of that revision (rule 10).
-        identity = f"{entry.ref.system}.{entry.ref.id}.{entry.source_revision}"
-        return self._plan.upsert(
-            context,
-            record_type="timeBill",
-            operation=POST_TIME,
-            key=context.key(self._plan.system, POST_TIME, identity),
-            name=f"time:{identity}",
-            title=f"Post {hours(entry.minutes)} h of {day} on {entry.project_code}",
-            fields=out,
-            expect={"hours": hours(entry.minutes), "work_date": day, "project": line.project},
-        )
+    def _time(self, context: WriteContext, line: CostLine) -> VendorWrite:
+        if line.billable and line.item is None:
+            raise self._lacks(line, "service item")
+        return self._entry(context, line, POST_TIME, line.minutes, line.billable, _memo(line.note))
 
-    def charges(self, context: WriteContext, lines: Sequence[Charge]) -> list[VendorWrite]:
-        """One charge per billing event; the stamp travels in ``runId``, the record's one text field."""
-        return [self._charge(context, line) for line in lines]
-
-    def _charge(self, context: WriteContext, line: Charge) -> VendorWrite:
-        event, out = line.event, Fields()
-        key = context.key(self._plan.system, POST_CHARGE, event.key)
-        stamp = context.stamp(key)
-        stage = "HOLD_FOR_BILLING" if line.hold else "READY_FOR_BILLING"
-        out.put("billTo", wire.ref(line.project), "project.external_key")
-        out.put("stage", wire.ref(stage), "contract.schedule")
-        out.put("use", wire.ref("Actual"), "contract.schedule")
-        out.put("chargeType", wire.ref(line.charge_type), "contract.schedule")
-        out.put("billingItem", wire.ref(line.item), "contract.lines")
-        out.put("chargeDate", event.due.isoformat(), "contract.schedule")
-        # Quantity one: NetSuite multiplies rate and quantity, and there must be nothing to round.
-        out.put("rate", wire.number(event.amount.amount, event.amount.currency), "contract.amount")
-        out.put("quantity", "1", "contract.amount")
-        out.put("runId", stamp, "contract.external_key")
-        out.constants(self._mapping, "charge", "contract.external_key")
-        return self._create(
-            context,
-            record_type="charge",
-            operation=POST_CHARGE,
-            key=key,
-            name=f"charge:{event.key}",
-            title=f"Charge {event.amount} due {event.due.isoformat()}",
-            path=f"{RECORD}/charge",
-            path_values={},
-            fields=out,
-            expect={"amount": wire.plain(event.amount.amount), "project": line.project},
-            options={"find_filter": f'runId IS "{stamp}"'},
-        )
-
-    def invoice(self, context: WriteContext, request: InvoiceRequest) -> VendorWrite:
-        """An invoice by transforming the sales order; the external id in the body guards it."""
-        key = context.key(self._plan.system, ISSUE_INVOICE, request.identity)
-        out = Fields()
-        out.put("externalId", context.stamp(key), "contract.external_key")
-        out.put("tranDate", request.on.isoformat(), "contract.schedule")
-        out.put("memo", request.memo, "contract.external_key")
-        out.put(self._mapping.purchase_order_field, request.purchase_order, "contract.purchase_order")
-        out.put("item", {"items": list(request.lines)} if request.lines else None, "contract.lines")
-        out.constants(self._mapping, "invoice", "contract.external_key")
-        return self._create(
-            context,
-            record_type="invoice",
-            operation=ISSUE_INVOICE,
-            key=key,
-            name=f"invoice:{request.identity}",
-            title=f"Create invoice {request.identity}",
-            path=f"{RECORD}/salesOrder/{{order}}/!transform/invoice",
-            path_values={"order": request.order},
-            fields=out,
-            produces=("id", "number"),
-        )
-
-    def credit_memo(self, context: WriteContext, request: CreditRequest) -> VendorWrite:
-        """A credit memo by transforming the invoice. REST has no void: crediting is the only reversal."""
-        key = context.key(self._plan.system, CREDIT_INVOICE, request.identity)
-        out = Fields()
-        out.put("externalId", context.stamp(key), "contract.external_key")
-        out.put("tranDate", request.on.isoformat(), "contract.schedule")
-        out.put("memo", request.reason, "contract.external_key")
-        out.put("item", {"items": list(request.lines)} if request.lines else None, "contract.lines")
-        out.constants(self._mapping, "creditMemo", "contract.external_key")
-        return self._create(
-            context,
-            record_type="creditMemo",
-            operation=CREDIT_INVOICE,
-            key=key,
-            name=f"credit:{request.identity}",
-            title=f"Create credit memo {request.identity}",
-            path=f"{RECORD}/invoice/{{invoice}}/!transform/creditMemo",
-            path_values={"invoice": request.invoice},
-            fields=out,
-            produces=("id", "number"),
-        )
-
-    def _create(
+    def _entry(
         self,
         context: WriteContext,
-        *,
-        record_type: str,
+        line: CostLine,
         operation: str,
-        key: str,
-        name: str,
-        title: str,
-        path: str,
-        path_values: dict[str, Json],
-        fields: Fields,
-        produces: tuple[str, ...] = ("id",),
-        expect: dict[str, Json] | None = None,
-        options: dict[str, Json] | None = None,
+        minutes: int,
+        billable: bool,
+        memo: list[str],
+        reverses: str | None = None,
     ) -> VendorWrite:
+        out, custom, day = Fields(), self._mapping.custom, line.posting_date.isoformat()
+        if line.posting_date != line.work_date and custom.time_work_date is None:
+            memo = [f"{WORKED} {line.work_date.isoformat()}", *memo]
+        out.put("employee", wire.ref(line.worker), "time_entry.worker")
+        out.put("customer", wire.ref(line.project), "project.external_key")
+        out.put("caseTaskEvent", wire.ref(line.task) if line.task else None, "time_entry.task")
+        out.put("item", wire.ref(line.item) if line.item else None, "time_entry.role")
+        out.put("hours", hours(minutes), "time_entry.minutes")
+        out.put("tranDate", day, "time_entry.work_date")
+        out.put("isBillable", billable, "time_entry.billable")
+        if billable and line.bill_rate is not None:
+            out.put("rate", wire.plain(line.bill_rate), "time_entry.bill_rate")
+        out.put("approvalStatus", wire.ref(self._rules.time_approved), "time_entry.approval")
+        out.put("memo", ". ".join(memo) or None, "time_entry.note")
+        if line.posting_date != line.work_date:
+            out.put(custom.time_work_date, line.work_date.isoformat(), "time_entry.work_date")
+        out.put(custom.time_reverses, reverses, "time_entry.note")
+        out.put(custom.time_source, item_key(line.source, line.revision), "time_entry.source")
+        out.constants(self._mapping, "timeBill", "time_entry.note")
+        word = "Post" if operation == POST_TIME else "Take back"
+        return self._plan.upsert(
+            context,
+            record_type=RECORDS[CostKind.TIME],
+            operation=operation,
+            key=context.key(self._plan.system, operation, line.identity),
+            name=f"{operation}:{line.identity}",
+            title=f"{word} {hours(abs(minutes))} h of {line.work_date.isoformat()} on {line.project_code}",
+            fields=out,
+            expect={
+                "hours": hours(minutes),
+                "posted_on": day,
+                "project": line.project,
+                "worker": line.worker,
+                "billable": billable,
+            },
+        )
+
+    def _expense(self, context: WriteContext, line: CostLine) -> VendorWrite:
+        if line.amount is None or line.item is None:
+            raise self._lacks(line, "amount" if line.amount is None else "expense category")
+        out, day, amount = Fields(), line.posting_date.isoformat(), line.amount
+        figure = wire.number(amount.amount, amount.currency)
+        one: dict[str, Json] = {
+            "category": wire.ref(line.item),
+            "customer": wire.ref(line.project),
+            "amount": figure,
+            "expensedate": line.work_date.isoformat(),
+            "isBillable": line.billable,
+            # Somebody else reimburses: the cost is posted and nothing is owed to the worker (rule 34).
+            "isnonreimbursable": not line.payable_to_worker,
+            **({"memo": line.note} if line.note else {}),
+            **self._mapping.constants.get("expenseReport.expense", {}),
+        }
+        out.put("entity", wire.ref(line.worker), "expense.worker")
+        out.put("tranDate", day, "expense.incurred_on")
+        currency = to.currency_id(self._mapping, amount.currency)
+        out.put("expensereportcurrency", wire.ref(currency), "expense.amount")
+        out.put("approvalStatus", wire.ref(self._rules.expense_approved), "expense.approval")
+        out.put("complete", True, "expense.approval")
+        out.put("expense", {"items": [one]}, "expense.amount")
+        source = item_key(line.source, line.revision)
+        out.put(self._mapping.custom.expense_source, source, "expense.source")
+        out.constants(self._mapping, "expenseReport", "expense.note")
+        return self._plan.upsert(
+            context,
+            record_type=RECORDS[CostKind.EXPENSE],
+            operation=POST_EXPENSE,
+            key=context.key(self._plan.system, POST_EXPENSE, line.identity),
+            name=f"{POST_EXPENSE}:{line.identity}",
+            title=f"Post {amount} of {line.work_date.isoformat()} on {line.project_code}",
+            fields=out,
+            expect={
+                "amount": figure,
+                "posted_on": day,
+                "project": line.project,
+                "worker": line.worker,
+                "billable": line.billable,
+            },
+        )
+
+    def _lacks(self, line: CostLine, what: str) -> Defect:
+        return Defect(f"{line.kind.value} {line.source} has no {what}.", system=self._plan.system)
+
+    # --- taking back --------------------------------------------------------------------------------
+
+    def reversals(self, context: WriteContext, orders: Sequence[ReversalOrder]) -> list[VendorWrite]:
+        """Removals, or lines of the opposite sign.
+
+        Raises:
+            Refused: NetSuite cannot take that line back in that form.
+        """
+        return [self._reversal(context, order) for order in orders]
+
+    def _reversal(self, context: WriteContext, order: ReversalOrder) -> VendorWrite:
+        line, posting = order.line, order.posting
+        if order.form is Reversal.DELETE:
+            if posting.billed_on is not None:
+                raise self._cannot(order, f"it is on invoice {posting.billed_on}: credit that first")
+            return self._removal(context, line, posting)
+        if line.kind is not CostKind.TIME:
+            raise self._cannot(order, "NetSuite has no expense of negative amount in a report of its own")
+        if not self._rules.negative_time:
+            raise self._cannot(order, "this account takes no time of negative duration")
+        # A billed line's counterpart must not enter the unbilled balance: its credit does that.
+        billable = posting.billable and posting.billed_on is None
+        memo = [] if self._mapping.custom.time_reverses else [f"{REVERSED} {posting.stamp}"]
+        back = line.model_copy(update={"posting_date": order.on})
+        return self._entry(
+            context, back, REVERSE_TIME, -line.minutes, billable, [*memo, order.reason], posting.stamp
+        )
+
+    def _removal(self, context: WriteContext, line: CostLine, posting: Posting) -> VendorWrite:
+        record_type = RECORDS[posting.kind]
+        key = context.key(self._plan.system, REMOVE, f"{line.identity}.{posting.ref.id}")
         return VendorWrite(
             system=self._plan.system,
-            operation=operation,
-            title=title,
+            operation=REMOVE,
+            title=f"Take back {posting.ref} of {line.work_date.isoformat()} on {line.project_code}",
             record_type=record_type,
-            kind=WriteKind.CREATE,
+            kind=WriteKind.UPDATE,
             key=key,
             step_key=context.step_key,
             stamp=context.stamp(key),
-            symbol=name,
-            produces=produces,
-            method="POST",
-            path=path,
-            path_values=path_values,
+            symbol=f"{REMOVE}:{line.identity}",
+            method="DELETE",
+            path=f"{RECORD}/{record_type}/{{id}}",
+            path_values={"id": posting.ref.id},
             headers=STRICT,
-            body=fields.body,
-            key_style=KeyStyle.STAMPED,
-            expect=expect or {},
-            sets=fields.sets,
+            key_style=KeyStyle.NATIVE,
+            target=posting.ref.id,
+            expect={"gone": True},
+            independent=True,
+            forward_only=True,
             phase=context.phase,
-            options={"saga": context.saga_id, **(options or {})},
+            options={"saga": context.saga_id},
         )
+
+    def _cannot(self, order: ReversalOrder, why: str) -> Refused:
+        return Refused(
+            f"{order.posting.ref} cannot be taken back: {why}.",
+            cause=Cause.UNDO_BLOCKED,
+            queue=Queue.BILLING,
+            system=self._plan.system,
+            record=order.posting.ref,
+            remedy="Correct it in NetSuite (a journal, or a time entry in an open period), then resolve the "
+            "item as done by hand.",
+        )
+
+    # --- out of billing -------------------------------------------------------------------------------
+
+    def not_billable(self, context: WriteContext, postings: Sequence[Posting]) -> list[VendorWrite]:
+        """Posted lines that are never to be billed: their cost stays.
+
+        Raises:
+            Refused: a line is on an invoice.
+        """
+        return [self._not_billable(context, posting) for posting in postings]
+
+    def _not_billable(self, context: WriteContext, posting: Posting) -> VendorWrite:
+        record_type = RECORDS[posting.kind]
+        if posting.billed_on is not None:
+            raise Refused(
+                f"{posting.ref} is on invoice {posting.billed_on}.",
+                cause=Cause.CHANGED_BY_SOMEBODY,
+                queue=Queue.BILLING,
+                system=self._plan.system,
+                record=posting.ref,
+                remedy="Credit the invoice first, or leave the line as it is.",
+            )
+        body: dict[str, Json]
+        if posting.kind is CostKind.TIME:
+            body, sets = {"isBillable": False}, {"isBillable": "time_entry.billable"}
+        else:
+            body = {"expense": {"items": [{"line": ONE_LINE, "isBillable": False}]}}
+            sets = {"expense": "expense.billable"}
+        write = self._plan.update(
+            context,
+            record_type=record_type,
+            operation=NOT_BILLABLE,
+            key=context.key(self._plan.system, NOT_BILLABLE, posting.ref.id),
+            name=f"{NOT_BILLABLE}:{posting.ref.id}",
+            title=f"{posting.ref} is not to be billed",
+            target=posting.ref.id,
+            body=body,
+            sets=sets,
+            expect={"billable": False},
+            restore=(),
+        )
+        return write.model_copy(update={"independent": True, "forward_only": True})
+
+
+def _memo(note: str | None) -> list[str]:
+    return [note] if note else []
+
+
+def reversed_stamp(memo: str | None) -> str | None:
+    """The stamp of the line that a negative line takes back, out of its memo."""
+    words = (memo or "").split()
+    place = words.index(REVERSED) + 1 if REVERSED in words else len(words)
+    return words[place].rstrip(".") if place < len(words) else None
+
+
+def worked_on(memo: str | None, posted_on: date) -> date:
+    """The day worked of a line dated in another period, out of its memo."""
+    words = (memo or "").split()
+    if words[:1] == [WORKED] and len(words) > 1:
+        try:
+            return date.fromisoformat(words[1].rstrip("."))
+        except ValueError:
+            pass
+    return posted_on

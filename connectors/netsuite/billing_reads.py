@@ -1,42 +1,34 @@
-"""Reads of the billing sagas: changed transactions, invoices, accounting periods."""
+"""Reads of the billing saga: invoices and credits, periods, workers and projects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 
-from canonical.billing import Invoice, TaxLine
 from canonical.causes import Cause, Queue
-from canonical.failures import Defect, Refused
-from canonical.money import AmountRole, Money
-from canonical.operations import ChangePage
+from canonical.erp_billing import (
+    AccountingPeriod,
+    BillingOwner,
+    ContractLineReading,
+    CreditReading,
+    ErpProject,
+    ErpWorker,
+    InvoiceDraft,
+    InvoiceLineKind,
+    InvoiceReading,
+    InvoiceState,
+)
+from canonical.failures import Refused
 from canonical.refs import RecordRef
-from connectors.netsuite import events, queries, wire
-from connectors.netsuite import mapping as to
-from connectors.netsuite.client import PAGE, NetSuiteClient
-from connectors.netsuite.schemas import InvoiceRecord
-from connectors.netsuite.settings import NetSuiteMapping, NetSuiteSettings
+from connectors.kit.together import parted, together
+from connectors.netsuite import billing_queries as sql
+from connectors.netsuite import billing_readings as reading
+from connectors.netsuite.client import NetSuiteClient
+from connectors.netsuite.invoice_plans import invoice_symbol
+from connectors.netsuite.postings import CHUNK
+from connectors.netsuite.settings import NetSuiteSettings
 
-BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
-"""Where a poll without a cursor starts: before any transaction of interest."""
-
-
-@dataclass(frozen=True)
-class Period:
-    """An accounting month and its locks."""
-
-    name: str
-    start: date
-    end: date
-    closed: bool
-    receivables_locked: bool
-
-    @property
-    def open_for_invoices(self) -> bool:
-        """Whether an invoice can be dated in it."""
-        return not (self.closed or self.receivables_locked)
+ABSENT = InvoiceReading(state=InvoiceState.ABSENT)
 
 
 class BillingReads:
@@ -44,125 +36,130 @@ class BillingReads:
 
     def __init__(self, client: NetSuiteClient, settings: NetSuiteSettings) -> None:
         self.client = client
-        self.settings = settings
-        self.zone = ZoneInfo(settings.mapping.account_timezone)
+        self.mapping = settings.mapping
 
-    async def changed_transactions_since(self, cursor: str | None, *, limit: int = 500) -> ChangePage:
-        """Invoices, payments and credits changed after ``cursor``, oldest first.
+    # --- invoices -----------------------------------------------------------------------------------
 
-        Between polls the configured overlap is read again, so the same change may come twice: a change is
-        a hint to read the record, never an order.
-        """
-        try:
-            position = (
-                events.Cursor.decode(cursor) if cursor else events.Cursor.starting(BEGINNING, self.zone)
-            )
-        except ValueError as error:
-            raise Defect(str(error), system=self.client.system) from error
-        overlap = timedelta(minutes=self.settings.cursor_overlap_minutes)
-        at, after_id = position.lower_bound(self.zone, overlap)
-        sql = queries.transactions_since(tuple(events.RECORD_TYPES), at, after_id)
-        page = await self.client.page(sql, what="Read changed transactions", limit=min(limit, PAGE))
-        # A poll that pages never falls back to the overlap before it has reached the end.
-        ahead = events.advance(position, page.items, more=page.has_more)
-        return ChangePage(
-            changes=events.to_changes(self.client.system, page.items, self.zone),
-            cursor=ahead.encode(),
-            more=page.has_more,
-        )
+    async def state(self, draft: InvoiceDraft, values: Mapping[str, str]) -> InvoiceReading:
+        """How far an invoice has come that we draft ourselves or that the account's own run makes."""
+        if draft.owner is BillingOwner.ERP_RUN:
+            return await self._of_run(draft, values)
+        id_ = values.get(f"{invoice_symbol(draft.key)}.id")
+        return ABSENT if id_ is None else await self.invoice(id_)
 
-    async def read_invoice(
-        self, invoice_id: str, *, contract_keys: tuple[str, ...] = (), credited: Money | None = None
-    ) -> Invoice | None:
-        """An invoice in canonical form, None when it does not exist.
-
-        Args:
-            invoice_id: internal id.
-            contract_keys: contracts it bills, as the ledger knows them.
-            credited: part settled by credit memos, which NetSuite counts as paid.
+    async def invoice(self, invoice_id: str) -> InvoiceReading:
+        """An invoice by internal id.
 
         Raises:
             Refused: its figures do not add up.
         """
-        record = await self.client.get("invoice", invoice_id, expand=True, what=f"Read invoice {invoice_id}")
+        what = f"Read invoice {invoice_id}"
+        record = await self.client.get("invoice", invoice_id, expand=True, what=what)
+        if record is None:
+            return ABSENT
+        ref = self.client.ref("invoice", invoice_id)
+        # NetSuite counts credits as paid; only the documents that were applied tell them apart.
+        paid = Decimal(str(record.get("amountPaid") or 0))
+        applied = await self.client.rows(sql.applied_to(invoice_id), what=what) if paid else []
+        try:
+            return reading.to_invoice(self.mapping, record, ref, applied)
+        except ValueError as error:
+            raise self._unreadable(ref, error) from error
+
+    async def _of_run(self, draft: InvoiceDraft, values: Mapping[str, str]) -> InvoiceReading:
+        """What the account's own billing run has made of released lines."""
+        postings = {
+            kind: [line.posting for line in draft.lines if line.kind is kind and line.posting is not None]
+            for kind in (InvoiceLineKind.TIME, InvoiceLineKind.EXPENSE)
+        }
+        charges = [
+            values[name]
+            for line in draft.lines
+            if line.posting is None and (name := f"charge:{draft.key}.{line.key}.id") in values
+        ]
+        asked = (
+            (sql.invoices_of_time, postings[InvoiceLineKind.TIME]),
+            (sql.invoices_of_expenses, postings[InvoiceLineKind.EXPENSE]),
+            (sql.invoices_of_charges, charges),
+        )
+        parts = [(query, part) for query, ids in asked for part in parted(ids, CHUNK)]
+        pages = await together(
+            self.client.rows(query(part), what=f"Look for what the billing run made of {draft.key}")
+            for query, part in parts
+        )
+        # Ids are apart by record type only.
+        taken = {
+            (query, str(row["line"])): str(row["invoice"])
+            for (query, _), page in zip(parts, pages, strict=True)
+            for row in page
+            if row.get("invoice")
+        }
+        invoices = sorted(set(taken.values()), key=int)
+        if len(taken) < len(draft.lines):
+            said = f"the billing run has taken {len(taken)} of {len(draft.lines)} lines" if taken else None
+            return InvoiceReading(state=InvoiceState.PENDING, reason=said)
+        if len(invoices) > 1:
+            said = f"the billing run put the lines on {len(invoices)} invoices ({', '.join(invoices)})"
+            return InvoiceReading(state=InvoiceState.REFUSED, reason=said)
+        return await self.invoice(invoices[0])
+
+    async def credit(self, credit_id: str) -> CreditReading | None:
+        """A credit memo by internal id, None when it does not exist."""
+        what = f"Read credit memo {credit_id}"
+        record = await self.client.get("creditMemo", credit_id, expand=True, what=what)
         if record is None:
             return None
-        ref = self.client.ref("invoice", invoice_id)
+        ref = self.client.ref("creditMemo", credit_id)
         try:
-            return to_invoice(self.settings.mapping, record, ref, contract_keys, credited)
+            return reading.to_credit(self.client, self.mapping, record, ref)
         except ValueError as error:
-            raise Refused(
-                f"Invoice {invoice_id} cannot be read: {str(error).splitlines()[0]}",
-                cause=Cause.AMOUNT_MISMATCH,
-                queue=Queue.BILLING,
-                system=self.client.system,
-                record=ref,
-                remedy="Look at the invoice's amounts and currency in NetSuite.",
-            ) from error
+            raise self._unreadable(ref, error) from error
 
-    async def periods(self) -> list[Period]:
+    async def contract_lines(self, contract_id: str) -> list[ContractLineReading]:
+        """Lines of a sales order with what is billed of each; none when the order is gone."""
+        what = f"Read the lines of sales order {contract_id}"
+        record = await self.client.get("salesOrder", contract_id, expand=True, what=what)
+        return [] if record is None else reading.to_contract_lines(self.mapping, record)
+
+    def _unreadable(self, ref: RecordRef, error: ValueError) -> Refused:
+        return Refused(
+            f"{ref} cannot be read: {str(error).splitlines()[0]}",
+            cause=Cause.AMOUNT_MISMATCH,
+            queue=Queue.BILLING,
+            system=self.client.system,
+            record=ref,
+            remedy="Look at the document's amounts and currency in NetSuite.",
+        )
+
+    # --- books --------------------------------------------------------------------------------------
+
+    async def periods(self) -> list[AccountingPeriod]:
         """Accounting months with their locks, oldest first."""
-        rows = await self.client.rows(queries.PERIODS, what="Read accounting periods")
-        found = [period for row in rows if (period := to_period(row)) is not None]
+        rows = await self.client.rows(sql.PERIODS, what="Read accounting periods")
+        found = [period for row in rows if (period := reading.to_period(row)) is not None]
         return sorted(found, key=lambda period: period.start)
 
+    # --- master data --------------------------------------------------------------------------------
 
-def to_period(row: dict[str, Any]) -> Period | None:
-    """A month of the calendar; None for the quarters and years that sum months up."""
-    if wire.flag(row.get("isyear")) or wire.flag(row.get("isquarter")):
-        return None
-    start, end = wire.day(row.get("startdate")), wire.day(row.get("enddate"))
-    if start is None or end is None:
-        return None
-    return Period(
-        name=str(row.get("periodname") or row["id"]),
-        start=start,
-        end=end,
-        closed=wire.flag(row.get("closed")) or wire.flag(row.get("alllocked")),
-        receivables_locked=wire.flag(row.get("arlocked")),
-    )
+    async def workers(self, keys: Sequence[str]) -> list[ErpWorker]:
+        """Employees and vendors by address, external id or number."""
+        tables = ("employee", "vendor")
+        wanted = list(dict.fromkeys(key for key in keys if key))
+        asked = [(table, part) for table in tables for part in parted(wanted, CHUNK)]
+        pages = await together(
+            self.client.rows(sql.workers(table, part), what=f"Look for workers ({table})")
+            for table, part in asked
+        )
+        return [
+            reading.to_worker(self.client, self.mapping, table, row)
+            for (table, _), page in zip(asked, pages, strict=True)
+            for row in page
+        ]
 
-
-def to_invoice(
-    mapping: NetSuiteMapping,
-    record: dict[str, Any],
-    ref: RecordRef,
-    contract_keys: tuple[str, ...],
-    credited: Money | None,
-) -> Invoice:
-    """The canonical invoice: gross is what is paid and what remains; tax is gross less the lines' net.
-
-    Raises:
-        ValueError: an amount does not fit the currency, or the credit exceeds what counts as paid.
-    """
-    invoice = InvoiceRecord.model_validate(record)
-    currency = to.our_code(mapping.currencies, invoice.currency, "currency")
-
-    def money(amount: Any) -> Money:
-        return Money(amount=amount, currency=currency, role=AmountRole.BILLING)
-
-    paid, balance, net = money(invoice.amount_paid), money(invoice.amount_remaining), money(invoice.net)
-    gross = paid + balance
-    credit = money(0) if credited is None else credited.model_copy(update={"role": AmountRole.BILLING})
-    if credit.amount > paid.amount:
-        raise ValueError(f"credited {credit} exceeds what NetSuite counts as paid, {paid}")
-    tax = gross - net
-    return Invoice(
-        ref=ref,
-        number=invoice.tran_id,
-        seller=to.our_code(mapping.subsidiaries, invoice.subsidiary, "subsidiary"),
-        bill_to=invoice.entity or "",
-        contract_keys=contract_keys,
-        purchase_order=invoice.purchase_order,
-        issued_on=date.fromisoformat(invoice.tran_date[:10]),
-        due_on=wire.day(invoice.due_date),
-        net=net,
-        tax=(TaxLine(code="total", amount=tax),) if tax.amount else (),
-        gross=gross,
-        paid=paid - credit,
-        credited=credit,
-        withheld=money(0),
-        written_off=money(0),
-        balance=balance,
-        modified_at=wire.instant(invoice.last_modified),
-    )
+    async def projects(self, ids: Sequence[str]) -> list[ErpProject]:
+        """Projects by internal id."""
+        pages = await together(
+            self.client.rows(sql.projects(part), what=f"Read {len(part)} projects")
+            for part in parted(list(dict.fromkeys(ids)), CHUNK)
+        )
+        return [reading.to_project(self.client, self.mapping, row) for page in pages for row in page]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import date
 
 from canonical.failures import SystemFailure, TrueupError
 from canonical.operations import HealthCheck, HealthState
-from connectors.netsuite import queries
+from connectors.netsuite import billing_queries, queries
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.settings import NetSuiteMapping, Tba
 
@@ -26,6 +27,8 @@ class Checks:
         for name, check in (
             ("mapped ids", self._mapped_ids),
             ("field map", self._field_map),
+            ("billing queries", self._billing_queries),
+            ("concurrency", self._concurrency),
         ):
             results.append(await self._guard(name, check))
         if isinstance(self.client.settings.auth, Tba):
@@ -92,11 +95,45 @@ class Checks:
             "customer": {self.mapping.tax_field, custom.client_saga},
             "job": {custom.project_saga},
             "salesOrder": {custom.order_saga, self.mapping.memo_field, self.mapping.purchase_order_field},
+            "timeBill": {custom.time_work_date, custom.time_reverses, custom.time_source},
+            "expenseReport": {custom.expense_source},
         }
         return {
             record_type: {name for name in names if name} | set(constants.get(record_type, {}))
             for record_type, names in optional.items()
         }
+
+    async def _billing_queries(self) -> HealthCheck:
+        """Tables and columns that posting and invoicing read: Oracle documents few of them."""
+        for sql in (
+            billing_queries.time_by_external_id(self.mapping, ["-"]),
+            billing_queries.expenses_by_external_id(self.mapping, ["-"]),
+            billing_queries.invoices_of_time(["0"]),
+            billing_queries.invoices_of_expenses(["0"]),
+            billing_queries.applied_to("0"),
+            billing_queries.PERIODS,
+            billing_queries.workers("employee", ["-"]),
+            billing_queries.unbilled_charges(self.mapping, date(2000, 1, 1), 0, ""),
+        ):
+            await self.client.page(sql, what="Check a query that billing needs", limit=1)
+        return self._result("billing queries", HealthState.OK, "all tables and columns are visible")
+
+    async def _concurrency(self) -> HealthCheck:
+        """Our share against the account's limit, which only administrators may read."""
+        ours = self.client.settings.concurrency
+        limit = await self.client.concurrency_limit()
+        if limit is None:
+            return self._result(
+                "concurrency", HealthState.OK, f"ours is {ours}; the role may not read the limit"
+            )
+        if ours > limit:
+            return self._result(
+                "concurrency",
+                HealthState.WARNING,
+                f"ours is {ours}, the account allows {limit}, shared by all its integrations",
+                f"Set concurrency to {limit} or less, counting all worker processes together.",
+            )
+        return self._result("concurrency", HealthState.OK, f"ours is {ours} of the account's {limit}")
 
     def _result(self, check: str, state: HealthState, detail: str, remedy: str | None = None) -> HealthCheck:
         return HealthCheck(system=self.client.system, check=check, state=state, detail=detail, remedy=remedy)

@@ -21,6 +21,7 @@ from connectors.netsuite.settings import NetSuiteSettings
 RECORD = "/services/rest/record/v1"
 QUERY = "/services/rest/query/v1/suiteql"
 ASYNC = "/services/rest/async/v1/job"
+GOVERNANCE = "/services/rest/system/v1/governanceLimits"
 STRICT = {"X-NetSuite-PropertyNameValidation": "Error", "X-NetSuite-PropertyValueValidation": "Error"}
 """NetSuite's own default for names is Warning: it would drop a misspelt field without a word."""
 COLLECTION = "application/vnd.oracle.resource+json; type=collection"
@@ -225,6 +226,20 @@ class NetSuiteClient:
         )
         return set(self._object(response, f"schema of {record_type}").get("properties", {}))
 
+    async def concurrency_limit(self) -> int | None:
+        """Concurrent calls that the account allows to all its integrations together; None when the role may
+        not read it (administrators only).
+        """
+        response = await self.call(
+            "GET",
+            GOVERNANCE,
+            what="Read the concurrency limit",
+            write=False,
+            accept=(400, 403, 404),
+        )
+        limit = self._object(response, "limits").get("accountConcurrencyLimit")
+        return int(str(limit)) if response.is_success and limit is not None else None
+
     # --- SuiteQL ----------------------------------------------------------------------------------------
 
     async def page(self, sql: str, *, what: str, limit: int = PAGE, offset: int = 0) -> QueryPage:
@@ -251,12 +266,16 @@ class NetSuiteClient:
 
     # --- asynchronous jobs ------------------------------------------------------------------------------
 
-    async def job(self, job_id: str, *parts: str, what: str) -> httpx.Response:
-        """A job, its task list, a task or a task's result (whatever its status: it is the line's answer)."""
+    async def job(self, job_id: str, *parts: str, what: str, gone: bool = False) -> httpx.Response:
+        """A job, its task list, a task or a task's result (whatever its status: it is the line's answer).
+
+        ``gone`` lets a 404 be an answer: a job that ended long ago may be forgotten.
+        """
         path = "/".join((ASYNC, *(escape(part) for part in (job_id, *parts))))
         result = bool(parts) and parts[-1] == "result"
         # A line's own 500 is its result, not a failure to read it: it would be read again for ever.
         accept = tuple(s for s in range(400, 501) if s not in (401, 408, 429)) if result else ()
+        accept += (404,) if gone else ()
         return await self.call("GET", path, what=what, write=False, accept=accept)
 
     def _object(self, response: httpx.Response, what: str) -> dict[str, Any]:

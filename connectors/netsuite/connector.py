@@ -5,32 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from canonical.billing import Invoice
+from canonical.change_orders import OrderChange
 from canonical.engagement import Contract
-from canonical.money import Money
 from canonical.operations import (
-    BatchTicket,
-    ChangePage,
     ClientSetup,
     ContractSetup,
     ErpBaseline,
     ErpClient,
     ErpReference,
     HealthCheck,
-    LineOutcome,
     WriteContext,
 )
 from canonical.parties import Client
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite
-from connectors.netsuite import bulk
-from connectors.netsuite.billing_plans import (
-    BillingPlanner,
-    Charge,
-    CreditRequest,
-    InvoiceRequest,
-    TimeBill,
-)
-from connectors.netsuite.billing_reads import BillingReads, Period
+from connectors.netsuite import change_plans
+from connectors.netsuite.billing import BillingSide
 from connectors.netsuite.checks import Checks
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.plans import Planner
@@ -40,20 +29,18 @@ from connectors.netsuite.undo import Undoer
 from connectors.netsuite.writer import Writer
 
 
-class NetSuiteConnector:
-    """One NetSuite account: ``ErpPort`` and ``BulkPort``, and the billing sagas' own operations."""
+class NetSuiteConnector(BillingSide):
+    """One NetSuite account: ``ErpPort``, and ``BillingPort`` by its other half."""
 
     def __init__(self, system: str, settings: NetSuiteSettings) -> None:
         self._system = system
         self._settings = settings
         self._client = NetSuiteClient(system, settings)
         self._planner = Planner(system, settings)
-        self._billing = BillingPlanner(self._planner)
+        super().__init__(self._client, self._planner, settings)
         self._writer = Writer(self._client, settings.mapping)
         self._undoer = Undoer(self._client, settings.mapping)
         self._reads = Reads(self._client, settings)
-        self._billing_reads = BillingReads(self._client, settings)
-        self._bulk = bulk.Bulk(self._client)
 
     # --- any connected system ---------------------------------------------------------------------------
 
@@ -135,57 +122,18 @@ class NetSuiteConnector:
         """Approve the sales order, then open the project."""
         return self._planner.activation(context, contract)
 
+    async def line_places(self, contract: Contract, values: Mapping[str, str]) -> dict[str, str]:
+        """Line numbers of the sales order by line key."""
+        return await self._reads.line_places(contract, values)
+
+    def plan_hold(self, context: WriteContext, change: OrderChange) -> list[VendorWrite]:
+        """Say on the sales order that it is being changed."""
+        return change_plans.hold(self._planner, context, change)
+
+    def plan_change(self, context: WriteContext, change: OrderChange) -> list[VendorWrite]:
+        """Billing schedules, then the sales order's lines, then the project's dates and rules."""
+        return change_plans.change(self._planner, context, change)
+
     async def read_baseline(self, contract: Contract, values: Mapping[str, str]) -> ErpBaseline:
         """What NetSuite holds of the contract and its project."""
         return await self._reads.baseline(contract, values)
-
-    # --- BulkPort -----------------------------------------------------------------------------------------
-
-    @property
-    def batch_limit(self) -> int:
-        """Most lines of one batch."""
-        return bulk.LIMIT
-
-    async def submit_batch(self, key: str, writes: Sequence[VendorWrite]) -> BatchTicket:
-        """Hand over one asynchronous list call."""
-        return await self._bulk.submit(key, writes)
-
-    async def batch_outcome(
-        self, ticket: BatchTicket, writes: Sequence[VendorWrite]
-    ) -> list[LineOutcome] | None:
-        """Outcome per line, in the order of ``writes``; None while the job runs."""
-        return await self._bulk.outcome(ticket, writes)
-
-    # --- billing ------------------------------------------------------------------------------------------
-
-    def plan_time_bills(self, context: WriteContext, lines: Sequence[TimeBill]) -> list[VendorWrite]:
-        """Approved time as ``timeBill`` records, fit for ``submit_batch``."""
-        return self._billing.time_bills(context, lines)
-
-    def plan_charges(self, context: WriteContext, lines: Sequence[Charge]) -> list[VendorWrite]:
-        """Milestones, schedule dates and retainer periods as charges."""
-        return self._billing.charges(context, lines)
-
-    def plan_invoice(self, context: WriteContext, request: InvoiceRequest) -> VendorWrite:
-        """An invoice from a sales order."""
-        return self._billing.invoice(context, request)
-
-    def plan_credit_memo(self, context: WriteContext, request: CreditRequest) -> VendorWrite:
-        """A credit memo from an invoice."""
-        return self._billing.credit_memo(context, request)
-
-    async def changed_transactions_since(self, cursor: str | None, *, limit: int = 500) -> ChangePage:
-        """Changed invoices, payments and credits, oldest first."""
-        return await self._billing_reads.changed_transactions_since(cursor, limit=limit)
-
-    async def read_invoice(
-        self, invoice_id: str, *, contract_keys: tuple[str, ...] = (), credited: Money | None = None
-    ) -> Invoice | None:
-        """An invoice in canonical form."""
-        return await self._billing_reads.read_invoice(
-            invoice_id, contract_keys=contract_keys, credited=credited
-        )
-
-    async def periods(self) -> list[Period]:
-        """Accounting months with their locks."""
-        return await self._billing_reads.periods()

@@ -14,12 +14,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from canonical.feedback import Feed
 from canonical.operations import Change
 from canonical.refs import RecordRef
 
 FORM = "%Y-%m-%d %H:%M:%S"
-RECORD_TYPES = {"CustInvc": "invoice", "CustPymt": "customerPayment", "CustCred": "creditMemo"}
+RECORD_TYPES = {
+    "CustInvc": "invoice",
+    "CustPymt": "customerPayment",
+    "CustCred": "creditMemo",
+    "CustRfnd": "customerRefund",
+}
 """SuiteQL's transaction type -> record type."""
+FEEDS = {
+    "invoice": Feed.INVOICES,
+    "customerPayment": Feed.PAYMENTS,
+    "creditMemo": Feed.CREDITS,
+    "customerRefund": Feed.CREDITS,
+    "salesOrder": Feed.REVENUE,
+}
+"""Of which feed a record type is; of revenue it is the order that is recognised."""
+_NAMES = {name.lower(): name for name in FEEDS}
+"""SuiteScript, which tells of events, writes record types in lower case; REST in camel case."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +94,30 @@ def to_utc(local: str, zone: ZoneInfo) -> datetime:
 
 
 def to_changes(system: str, rows: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> tuple[Change, ...]:
-    """The rows as hints that a record changed; types we do not follow are left out."""
+    """The rows as hints that a record changed; types we do not follow are left out. A revenue plan's row
+    names the order that it recognises.
+    """
     return tuple(
         Change(
-            ref=RecordRef(system=system, type=RECORD_TYPES[str(row["type"])], id=str(row["id"])),
+            ref=RecordRef(system=system, type=type_, id=str(id_)),
             modified_at=to_utc(str(row["modified"]), zone),
         )
         for row in rows
-        if str(row.get("type")) in RECORD_TYPES
+        for type_, id_ in [_told(row)]
+        if type_ and id_
     )
+
+
+def told_of(system: str, record_type: str, record_id: str) -> tuple[Feed, RecordRef] | None:
+    """The record of which a script in the account told, and its feed; None for other types."""
+    type_ = _NAMES.get(record_type.lower())
+    return (FEEDS[type_], RecordRef(system=system, type=type_, id=record_id)) if type_ else None
+
+
+def _told(row: Mapping[str, Any]) -> tuple[str | None, Any]:
+    if "contract" in row:
+        return "salesOrder", row["contract"]
+    return RECORD_TYPES.get(str(row.get("type"))), row["id"]
 
 
 def advance(cursor: Cursor, rows: Sequence[Mapping[str, Any]], *, more: bool) -> Cursor:

@@ -161,7 +161,7 @@ def to_job(mapping: NetSuiteMapping, setup: ContractSetup, saga: str, generation
     manager = mapping.employees.get(contract.project_manager_email or "")
     out.put("projectManager", wire.ref(manager) if manager else None, "project.manager")
     out.put("entityStatus", wire.ref(mapping.job_status.prepared), "project.status")
-    rule = _common_revenue_rule(mapping, contract)
+    rule = common_revenue_rule(mapping, contract)
     for name, id_ in (
         ("estimateRevRecTemplate", rule.estimate_template),
         ("revRecForecastRule", rule.forecast_rule),
@@ -187,7 +187,7 @@ def _expense_type(mapping: NetSuiteMapping, contract: Contract) -> str:
     return mapping.project_expense_types.get(word, mapping.default_project_expense_type)
 
 
-def _common_revenue_rule(mapping: NetSuiteMapping, contract: Contract) -> RevenueRule:
+def common_revenue_rule(mapping: NetSuiteMapping, contract: Contract) -> RevenueRule:
     """The project's revenue rule when all lines agree. Where they differ, the lines alone carry it."""
     methods = {line.revenue_method for line in contract.lines}
     return mapping.revenue_rules.get(methods.pop(), RevenueRule()) if len(methods) == 1 else RevenueRule()

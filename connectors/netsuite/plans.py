@@ -7,9 +7,8 @@ further entity before a child is placed under it; then project, billing schedule
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from canonical.engagement import Contract
+from canonical.engagement import BillingSchedule, Contract
 from canonical.names import shared_key
 from canonical.operations import (
     ClientSetup,
@@ -153,7 +152,7 @@ class Planner:
     def contract_and_project(self, context: WriteContext, setup: ContractSetup) -> list[VendorWrite]:
         """Project and billing schedules, which do not need one another; then the sales order."""
         schedules = [
-            self._schedule(context, setup, line.schedule.key, line.schedule)
+            self.schedule(context, line.schedule, OPEN_SCHEDULE, line.schedule.key)
             for line in setup.contract.lines
             if line.schedule is not None
         ]
@@ -184,16 +183,17 @@ class Planner:
             },
         )
 
-    def _schedule(
-        self, context: WriteContext, setup: ContractSetup, identity: str, schedule: Any
+    def schedule(
+        self, context: WriteContext, schedule: BillingSchedule, operation: str, identity: str, note: str = ""
     ) -> VendorWrite:
-        key = context.key(self.system, OPEN_SCHEDULE, identity)
+        """A billing schedule of its own; ``note`` ends its title."""
+        key = context.key(self.system, operation, identity)
         stamp = context.stamp(key)
         fields = to.to_billing_schedule(self.mapping, schedule, stamp)
         return VendorWrite(
             system=self.system,
-            operation=OPEN_SCHEDULE,
-            title=f"Create billing schedule {schedule.name}",
+            operation=operation,
+            title=f"Create billing schedule {schedule.name}{note}",
             record_type="billingSchedule",
             kind=WriteKind.CREATE,
             key=key,

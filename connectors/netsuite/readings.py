@@ -151,6 +151,8 @@ def to_baseline(
         entity += f" (project: {to.our_code(mapping.subsidiaries, job.subsidiary, 'subsidiary')})"
     code = job.entity_id if order.job == job.id else f"{job.entity_id} (order: project {order.job})"
     currency = to.our_code(mapping.currencies, order.currency, "currency")
+    # What a change order dropped stays on the order as a closed line.
+    lines = [line for line in wire.items(order.item) if not wire.flag(line.get("isClosed"))]
     return ErpBaseline(
         contract_key=contract.key,
         project_code=code,
@@ -158,7 +160,7 @@ def to_baseline(
         legal_entity=entity,
         currency=currency,
         amount=Money(amount=order.net, currency=currency),
-        billing_methods=to.line_methods(mapping, contract, job.billing_type, wire.items(order.item)),
+        billing_methods=to.line_methods(mapping, contract, job.billing_type, lines),
         contract_approved=order.status not in mapping.order_status.not_approved,
         project_open=job.status == mapping.job_status.open and not job.inactive,
         refs=refs,

@@ -19,7 +19,7 @@ from canonical.operations import (
     project_symbol,
 )
 from canonical.parties import Client
-from connectors.netsuite import queries
+from connectors.netsuite import queries, wire
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.readings import to_baseline, to_erp_client, to_reference
 from connectors.netsuite.schemas import CustomerRow
@@ -160,6 +160,31 @@ class Reads:
                 record=refs[0],
                 remedy="Compare currency and amounts of the sales order with the deal.",
             ) from error
+
+    async def line_places(self, contract: Contract, values: Mapping[str, str]) -> dict[str, str]:
+        """Line numbers of the sales order by line key; of a key that came again, the open one.
+
+        Raises:
+            Refused: the account has no column for our line key: lines cannot be told apart for certain.
+        """
+        column = self.mapping.custom.line_key
+        order_id = self._value(values, contract_symbol(contract.key))
+        ref = self.client.ref("salesOrder", order_id)
+        if column is None:
+            raise Refused(
+                f"Sales order {order_id}: nothing tells which line is which.",
+                cause=Cause.CONFIGURATION,
+                system=self.client.system,
+                record=ref,
+                remedy="Add a text column for our line key to the account's order lines and name it as "
+                "custom.line_key in this instance's mapping.",
+            )
+        order = await self.client.get(
+            "salesOrder", order_id, expand=True, what=f"Read sales order {order_id}"
+        )
+        found = wire.items((order or {}).get("item"))
+        by_key = sorted(found, key=lambda line: not wire.flag(line.get("isClosed")))
+        return {str(line[column]): str(line["line"]) for line in by_key if line.get(column)}
 
     def _value(self, values: Mapping[str, str], name: str) -> str:
         try:

@@ -124,13 +124,15 @@ class InvoiceRecord(_Wire):
     exp_cost: Any = Field(default=None, alias="expCost")
 
     @property
+    def taken(self) -> list[dict[str, Any]]:
+        """Item lines, and the time and expense lines that were applied."""
+        applied = (*wire.items(self.time), *wire.items(self.exp_cost))
+        return [*wire.items(self.item), *(line for line in applied if wire.flag(line.get("apply")))]
+
+    @property
     def net(self) -> Decimal:
-        """Sum of item lines and of the time and expense lines that were applied."""
-        lines = [*wire.items(self.item)]
-        lines += [
-            x for x in (*wire.items(self.time), *wire.items(self.exp_cost)) if wire.flag(x.get("apply"))
-        ]
-        return sum((wire.decimal(line.get("amount", 0)) for line in lines), Decimal(0))
+        """Sum of the lines: the invoice's own total contains tax."""
+        return sum((wire.decimal(line.get("amount", 0)) for line in self.taken), Decimal(0))
 
 
 class JobState(_Wire):

@@ -99,11 +99,62 @@ class CustomFields(_Part):
     """``custentity_...`` text on projects."""
     order_saga: str | None = None
     """``custbody_...`` text on transactions."""
+    order_change: str | None = None
+    """``custbody_...`` text on sales orders: which version of its terms it shows, or is being changed to. A
+    workflow of the account may keep such an order from being billed meanwhile."""
+    order_treatment: str | None = None
+    """``custbody_...`` text on sales orders: how finance treats the last change (prospective, catch-up). The
+    account's own revenue rules act on it; REST exposes no field of NetSuite's for it."""
     line_billing_method: str | None = None
     """``custcol_...`` text on order lines: our word for the line's billing method."""
     line_revenue_method: str | None = None
     line_key: str | None = None
-    """``custcol_...`` text on order lines: the deal line it comes from."""
+    """``custcol_...`` text on lines of orders, invoices and credits: the deal line, or the allocation."""
+    time_source: str | None = None
+    """Text field of time entries: source record and revision, for auditors and for tracing by hand."""
+    expense_source: str | None = None
+    """``custbody_...`` text on expense reports: the same."""
+    time_work_date: str | None = None
+    """Date field of time entries: the day worked, where the entry had to be dated in another period. Without:
+    it stands in the memo."""
+    time_reverses: str | None = None
+    """Text field of time entries: external id of the entry that a negative one takes back. Without: it stands
+    in the memo."""
+
+
+class BillingRules(_Part):
+    """How this account posts and invoices. Enumerations that Oracle's help does not explain: assumption."""
+
+    invoice_approval: bool = True
+    """Invoices are routed for approval: a draft then stands in NetSuite as pending, and its approval posts
+    it. False: making an invoice posts it at once."""
+    pending: str = "1"
+    """``invoice.approvalStatus`` of a draft (enumeration 1|2|3|11)."""
+    approved: str = "2"
+    rejected: tuple[str, ...] = ("3",)
+    time_approved: str = "3"
+    """``timeBill.approvalStatus`` (enumeration 1..4) of approved time."""
+    expense_approved: str = "2"
+    """``expenseReport.approvalStatus`` (enumeration 11|1|2|3) of an approved report."""
+    negative_time: bool = False
+    """The account takes time entries of negative duration: lines of closed periods can then be reversed."""
+    intercompany_time: bool = False
+    """The account has intercompany time: a worker's time may go to a project of another entity (rule 35)."""
+    charge_type: str = "-19"
+    """Id of the charge type of amounts that are released to the account's own billing run."""
+
+
+class FeedbackRules(_Part):
+    """How this account tells what NetSuite has no records for (rule 40)."""
+
+    disputed_field: str | None = None
+    """``custbody_...`` checkbox on invoices: the client objects. Without: disputes are not told."""
+    withholding_items: tuple[str, ...] = ()
+    """Items of credit memos that book tax which the client withheld."""
+    write_off_items: tuple[str, ...] = ()
+    """Items of credit memos that write bad debt off."""
+    journals: Literal["payment", "write_off", "withholding"] = "write_off"
+    """What a journal that is applied to an invoice means."""
 
 
 class DimensionMap(_Part):
@@ -177,6 +228,8 @@ class NetSuiteMapping(_Part):
         Literal["region", "department", "practice", "service_line", "cost_centre"], DimensionMap
     ] = {}
     custom: CustomFields = CustomFields()
+    billing: BillingRules = BillingRules()
+    feedback: FeedbackRules = FeedbackRules()
     constants: dict[str, dict[str, Any]] = {}
     """Record type -> further fields that this account makes mandatory, in NetSuite's JSON."""
     account_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"

@@ -14,13 +14,13 @@ from canonical.causes import Cause
 from canonical.failures import Conflict, FailureKind, Refused, SystemFailure
 from canonical.refs import RecordRef
 from canonical.writes import Landed, UndoOutcome, UndoResult, VendorWrite, WriteKind
-from connectors.netsuite import wire
+from connectors.netsuite import lines, wire
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.schemas import OrderRecord
 from connectors.netsuite.settings import NetSuiteMapping
 from connectors.netsuite.values import EXPANDED, canonical_values
 
-NUMBER_FIELD = {"job": "entityId", "salesOrder": "tranId"}
+NUMBER_FIELD = {"job": "entityId", "salesOrder": "tranId", "invoice": "tranId"}
 """Numbers that stay used up when the record goes (rule 16)."""
 
 
@@ -41,7 +41,7 @@ class Undoer:
             # Deleted before, perhaps by an undo whose answer was lost: its number is used up all the same.
             gap = landed.values.get("code") if self.mapping.project_auto_numbering else None
             return UndoOutcome(result=UndoResult.NOTHING_THERE, ref=ref, gap=gap)
-        if write.record_type in ("invoice", "creditMemo"):
+        if write.record_type in ("invoice", "creditMemo") and not self._draft(write, record):
             # A legal document is never deleted, even where the API allows it (rule 16).
             raise Refused(
                 f"{ref}, number {record.get('tranId')}, is a legal document and is not deleted.",
@@ -52,7 +52,8 @@ class Undoer:
                 remedy="Credit it (credit memo) through the billing saga.",
             )
         gap = self._number(write, record)
-        changed = self._changed(write, record)
+        # A draft is ours to withdraw whatever a reviewer did to it: nothing of it is posted.
+        changed = [] if write.record_type == "invoice" else self._changed(write, record)
         if changed:
             return await self._retire(
                 write, ref, record, gap, _by_somebody(self.client.system, write, ref, changed)
@@ -68,6 +69,12 @@ class Undoer:
         return UndoOutcome(
             result=UndoResult.DELETED if deleted else UndoResult.NOTHING_THERE, ref=ref, gap=gap
         )
+
+    def _draft(self, write: VendorWrite, record: Mapping[str, Any]) -> bool:
+        """Whether an invoice was never posted: it is a draft, or an approver has rejected it."""
+        approval = wire.ref_id(record.get("approvalStatus"))
+        unposted = (self.mapping.billing.pending, *self.mapping.billing.rejected)
+        return write.record_type == "invoice" and approval in unposted
 
     def _changed(self, write: VendorWrite, record: Mapping[str, Any]) -> list[str]:
         """What was proven by reading it back and reads otherwise now: somebody has worked on the record."""
@@ -126,16 +133,18 @@ class Undoer:
         ref = self.client.ref(write.record_type, str(write.target))
         if not write.restore:
             return UndoOutcome(result=UndoResult.RELEASED, ref=ref)
-        record = await self.client.get(write.record_type, ref.id)
+        expand = any(wire.is_sublist(value) for value in before.values())
+        record = await self.client.get(write.record_type, ref.id, expand=expand)
         if record is None:
             return UndoOutcome(result=UndoResult.NOTHING_THERE, ref=ref)
-        if wire.shows_all(record, before):
+        if lines.restored(record, before):
             return UndoOutcome(result=UndoResult.RESTORED, ref=ref)
         ours = {field: write.body[field] for field in write.restore if field in (write.body or {})}
         changed = sorted(f for f, value in ours.items() if not wire.shows(record.get(f), value))
         if changed:
             raise _by_somebody(self.client.system, write, ref, changed)
-        await self.client.patch(ref.type, ref.id, before, what=f"Undo: {write.title}", key=write.key)
+        former = lines.restoring(record, before)
+        await self.client.patch(ref.type, ref.id, former, what=f"Undo: {write.title}", key=write.key)
         return UndoOutcome(result=UndoResult.RESTORED, ref=ref)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from canonical.money import round_to
 from connectors.netsuite import mapping as to
 from connectors.netsuite import wire
-from connectors.netsuite.schemas import JobRecord, OrderRecord
+from connectors.netsuite.billing_readings import to_state
+from connectors.netsuite.schemas import InvoiceRecord, JobRecord, OrderRecord
 from connectors.netsuite.settings import NetSuiteMapping
 
-EXPANDED = frozenset({"salesOrder", "customer", "invoice", "creditMemo"})
+EXPANDED = frozenset({"salesOrder", "customer", "invoice", "creditMemo", "expenseReport"})
 """Record types whose sublists matter to a read-back."""
 
 
@@ -41,19 +42,53 @@ def canonical_values(mapping: NetSuiteMapping, record_type: str, record: Mapping
         case "timeBill":
             return {
                 "hours": record.get("hours"),
-                "work_date": record.get("tranDate"),
+                "posted_on": record.get("tranDate"),
                 "project": wire.ref_id(record.get("customer")),
+                "worker": wire.ref_id(record.get("employee")),
+                "billable": wire.flag(record.get("isBillable")),
             }
+        case "expenseReport":
+            return expense_values(mapping, record)
         case "charge":
             return {
                 "amount": _amount_of_charge(mapping, record),
                 "project": wire.ref_id(record.get("billTo")),
             }
-        case "invoice" | "creditMemo":
+        case "invoice":
+            return invoice_values(mapping, record)
+        case "creditMemo":
             order = OrderRecord.model_validate(record)
             values = order_values(mapping, order)
-            return {k: values[k] for k in ("client", "legal_entity", "currency", "amount", "lines")}
+            kept = {k: values[k] for k in ("client", "legal_entity", "currency", "amount", "lines")}
+            return {**kept, "invoice": wire.ref_id(record.get("createdFrom"))}
     return {}
+
+
+def expense_values(mapping: NetSuiteMapping, record: Mapping[str, Any]) -> dict[str, Any]:
+    """An expense report of ours: one line."""
+    line = next(iter(wire.items(record.get("expense"))), {})
+    currency = _currency(mapping, wire.ref_id(record.get("expensereportcurrency")))
+    return {
+        "amount": money_text(wire.decimal(line.get("amount", 0)), currency),
+        "posted_on": record.get("tranDate"),
+        "project": wire.ref_id(line.get("customer")),
+        "worker": wire.ref_id(record.get("entity")),
+        "billable": wire.flag(line.get("isBillable")),
+    }
+
+
+def invoice_values(mapping: NetSuiteMapping, record: Mapping[str, Any]) -> dict[str, Any]:
+    """An invoice: parties, currency, net of all its lines, how far it has come."""
+    invoice = InvoiceRecord.model_validate(record)
+    currency = _currency(mapping, invoice.currency)
+    return {
+        "client": invoice.entity,
+        "legal_entity": _entity(mapping, invoice.subsidiary),
+        "currency": currency,
+        "amount": money_text(invoice.net, currency),
+        "lines": len(invoice.taken),
+        "state": to_state(mapping, record).value,
+    }
 
 
 def customer_values(mapping: NetSuiteMapping, record: Mapping[str, Any]) -> dict[str, Any]:

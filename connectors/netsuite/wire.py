@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from canonical.money import exponent
 
-NUMBERS = frozenset({"amount", "quantity", "rate", "payment"})
+NUMBERS = frozenset({"amount", "quantity", "rate", "payment", "exchangeRate"})
 """Fields that NetSuite wants as JSON numbers. Plans carry them as text: a decimal that passes through a
 workflow payload comes back as text anyway, and digits must not depend on which way it took."""
 
@@ -123,8 +123,7 @@ def shows(current: Any, wanted: Any) -> bool:
     """
     if isinstance(wanted, Mapping):
         if is_sublist(wanted):
-            lines = items(current)
-            return all(any(shows(line, want) for line in lines) for want in wanted["items"])
+            return _holds(items(current), wanted["items"])
         if set(wanted) == {"id"}:
             return ref_id(current) == ref_id(wanted)
         return isinstance(current, Mapping) and all(shows(current.get(k), v) for k, v in wanted.items())
@@ -140,6 +139,21 @@ def shows(current: Any, wanted: Any) -> bool:
         except ValueError:
             return False
     return str(current) == str(wanted)
+
+
+def _holds(lines: list[dict[str, Any]], wanted: Any) -> bool:
+    """Whether each wanted line is among the lines. Looked for from where the one before was found: an invoice
+    may have thousands, mostly in the same order.
+    """
+    place, count = 0, len(lines)
+    for want in wanted:
+        for step in range(count):
+            if shows(lines[(place + step) % count], want):
+                place = (place + step + 1) % count
+                break
+        else:
+            return False
+    return True
 
 
 def shows_all(record: Mapping[str, Any], body: Mapping[str, Any]) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canonical.causes import Cause, Queue
+from canonical.erp_billing import InvoiceState
 from canonical.failures import Conflict, Defect, OutcomeUnknown, Refused, SystemFailure
 from canonical.writes import Landed, Shown, VendorWrite, WriteKind
 from connectors.kit.http import fill
 from connectors.kit.together import together
-from connectors.netsuite import wire
+from connectors.netsuite import lines, wire
+from connectors.netsuite.billing_readings import to_state
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.settings import NetSuiteMapping
 from connectors.netsuite.values import EXPANDED, canonical_values
@@ -31,6 +33,7 @@ FIXED = {
     "customer": ("subsidiary",),
     "job": ("subsidiary", "parent"),
     "salesOrder": ("subsidiary", "currency", "entity"),
+    "invoice": ("subsidiary", "currency", "entity"),
 }
 """What identifies or legally places a record: another value is another record, never an amendment."""
 
@@ -48,6 +51,9 @@ class Writer:
         Raises:
             OutcomeUnknown: no answer, or it landed and cannot be found.
         """
+        if write.method == "DELETE":
+            await self.client.delete(write.record_type, str(write.target), what=write.title, key=write.key)
+            return Landed(id=str(write.target))
         response = await self.client.call(
             write.method,
             fill(write.path, write.path_values),
@@ -89,6 +95,9 @@ class Writer:
 
     async def find(self, write: VendorWrite) -> Landed | None:
         """A create by its external id, its stamped name or its natural key; an update by its values."""
+        if write.method == "DELETE":
+            held = await self.client.get(write.record_type, str(write.target))
+            return Landed(id=str(write.target)) if held is None else None
         if write.kind is WriteKind.UPDATE:
             record = await self._current(write)
             if record is None or not wire.shows_all(record, wire.numbers(write.body)):
@@ -135,6 +144,16 @@ class Writer:
                 key=write.key,
                 remedy="Undo the saga and start it again.",
             )
+        if write.record_type == "invoice" and to_state(self.mapping, record) is not InvoiceState.DRAFTED:
+            raise Refused(
+                f"{write.title}: {ref}, number {record.get('tranId')}, is no draft any more.",
+                cause=Cause.CHANGED_BY_SOMEBODY,
+                queue=Queue.BILLING,
+                system=self.client.system,
+                record=ref,
+                key=write.key,
+                remedy="Credit an issued invoice; undo a rejected one and draft it anew.",
+            )
         body = wire.numbers(write.body)
         changes = {name: value for name, value in body.items() if not _same(record.get(name), value)}
         for fixed in FIXED.get(write.record_type, ()):
@@ -170,6 +189,8 @@ class Writer:
         record = await self.client.get(
             write.record_type, landed.id, expand=write.record_type in EXPANDED, what=f"Check {write.title}"
         )
+        if write.method == "DELETE":
+            return Shown(landed=landed, values={"gone": record is None})
         if record is None:
             return Shown(landed=landed, values=dict.fromkeys(write.expect))
         values = canonical_values(self.mapping, write.record_type, record)
@@ -190,7 +211,7 @@ class Writer:
         if not write.restore:
             return {}
         record = await self._current(write)
-        return {} if record is None else wire.image(record, write.restore)
+        return {} if record is None else lines.image_of(record, write)
 
     async def _current(self, write: VendorWrite) -> dict[str, Any] | None:
         expand = any(isinstance(v, Mapping) and "items" in v for v in (write.body or {}).values())

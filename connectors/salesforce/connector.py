@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from time import monotonic
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from canonical.causes import Cause, Queue
+from canonical.change_orders import ContractScope
 from canonical.failures import Conflict, Defect, RateLimited, Refused
-from canonical.money import Money
+from canonical.feedback import Figure, TargetCurrencies
 from canonical.operations import Change, ChangePage, DealOutcome, HealthCheck, WriteContext
 from canonical.opportunity import Opportunity
 from canonical.refs import RecordRef
@@ -24,7 +24,7 @@ from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.cursor import Cursor, stamp
 from connectors.salesforce.fields import FieldPlan, account_query, deal_query, field_plan
 from connectors.salesforce.ids import OPPORTUNITY_PREFIX, record_id
-from connectors.salesforce.mapping import DealMapper, comparable, same
+from connectors.salesforce.mapping import DealMapper, comparable, same, text
 from connectors.salesforce.schemas import AccountRecord, LineRecord, OpportunityRecord, Wire
 from connectors.salesforce.settings import SalesforceSettings
 from connectors.salesforce.soql import Where, select
@@ -123,16 +123,40 @@ class SalesforceConnector:
         """Tell a deal its project codes, status and links."""
         return plans.write_back(self._system, self.settings, context, outcome)
 
+    def deal_ref(self, deal_id: str) -> RecordRef:
+        """An Opportunity."""
+        return RecordRef(system=self._system, type="Opportunity", id=deal_id)
+
+    def account_ref(self, account_id: str) -> RecordRef:
+        """An Account."""
+        return RecordRef(system=self._system, type="Account", id=account_id)
+
+    async def target_currencies(self, ref: RecordRef) -> TargetCurrencies | None:
+        """The record's own currency, else the organisation's only one."""
+        mapping, id_ = self.settings.mapping, record_id(ref.id)
+        if id_ is None:
+            return None
+        fields = ["Id"] if mapping.default_currency else ["Id", "CurrencyIsoCode"]
+        row = await self.client.read_one(ref.type, id_, fields, what=f"Reading the currency of {ref}")
+        if row is None:
+            return None
+        own = mapping.default_currency or text(row.get("CurrencyIsoCode"))
+        return TargetCurrencies(record=own, corporate=mapping.corporate_currency)
+
     def plan_invoice_feedback(
         self,
         context: WriteContext,
         ref: RecordRef,
-        figures: Mapping[str, Money | Decimal],
+        figures: Mapping[str, Figure],
         *,
         revision: str = "",
     ) -> list[VendorWrite]:
         """Show finance's figures on a deal or account; see ``plans.invoice_feedback``."""
         return plans.invoice_feedback(self._system, self.settings, context, ref, figures, revision=revision)
+
+    def plan_scope(self, context: WriteContext, scope: ContractScope, *, agreed: bool) -> list[VendorWrite]:
+        """Show what change orders made of a deal; see ``plans.scope``."""
+        return plans.scope(self._system, self.settings, context, scope, agreed=agreed)
 
     # --- writing ------------------------------------------------------------------------------------
 

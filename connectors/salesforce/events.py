@@ -5,8 +5,8 @@ callout for a shared secret in a header. Either is only a hint: the deal is read
 repeats an outbound message for 24 hours until it is acknowledged, in any order, with the record's latest
 values; ``Notification.id`` stays the same and is what to recognise repetitions by.
 
-XML is parsed by the standard library after refusing document types and entities, which SOAP forbids anyway
-and which are the way to make a small message expand without bounds.
+XML is parsed by defusedxml after refusing document types and entities, which SOAP forbids anyway and which
+are the way to make a small message expand without bounds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from defusedxml import DefusedXmlException, ElementTree
 
 from connectors.salesforce.ids import record_id
 
@@ -109,7 +111,7 @@ def flow_callout(
         raise EventRefused("too large")
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise EventRefused("not JSON") from None
     if not isinstance(body, dict):
         raise EventRefused("not a JSON object")
@@ -121,7 +123,7 @@ def flow_callout(
     return FlowCallout(event, organization, deal)
 
 
-def _parse(raw: bytes) -> ElementTree.Element:
+def _parse(raw: bytes) -> Element:
     if len(raw) > SIZE_LIMIT:
         raise EventRefused("too large")
     try:
@@ -135,8 +137,10 @@ def _parse(raw: bytes) -> ElementTree.Element:
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", words, re.IGNORECASE):
         raise EventRefused("document types and entities are not accepted")
     try:
-        return ElementTree.fromstring(words.encode())
-    except ElementTree.ParseError:
+        return ElementTree.fromstring(
+            words.encode(), forbid_dtd=True, forbid_entities=True, forbid_external=True
+        )
+    except (ElementTree.ParseError, DefusedXmlException):
         raise EventRefused("not well-formed XML") from None
 
 
@@ -147,7 +151,7 @@ def _organization(presented: str | None, believed: Iterable[str]) -> str:
     return id_
 
 
-def _notification(item: ElementTree.Element) -> Notification:
+def _notification(item: Element) -> Notification:
     subject = item.find(f"{{{OUTBOUND}}}sObject")
     if subject is None:
         raise EventRefused("a notification without a record")

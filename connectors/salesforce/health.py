@@ -64,6 +64,7 @@ def _fields(
     written = [(opportunity, key, getattr(mapping.opportunity, key)) for key in WRITE_BACK]
     for described, figures in (
         (opportunity, mapping.opportunity_figures),
+        (opportunity, mapping.opportunity_scope),
         (account, mapping.account_figures),
     ):
         written += [(described, key, field) for key, field in figures.model_dump().items()]

@@ -8,18 +8,26 @@ through the unique external id field, which holds the stamp (``native`` as well)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from canonical.change_orders import ContractScope
+from canonical.feedback import Figure
 from canonical.money import Money
 from canonical.operations import DealOutcome, WriteContext
 from canonical.refs import RecordRef
 from canonical.writes import KeyStyle, VendorWrite, WriteKind, text
 from connectors.salesforce.ids import record_id
-from connectors.salesforce.settings import SalesforceSettings
+from connectors.salesforce.settings import FigureFields, SalesforceSettings
 
-FIGURES = ("invoiced", "paid", "balance", "recognised_revenue")
+FIGURES = tuple(FigureFields.model_fields)
 """Finance's figures that sales may see."""
+CORPORATE = "corporate_"
+"""Begins the names of amounts in the organisation's corporate currency."""
+AGEING = ("current", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
+TEXT_LIMIT = 255
+"""Characters of a text field; what does not fit a longer one would be refused."""
 
 
 def write_back(
@@ -61,7 +69,7 @@ def invoice_feedback(
     settings: SalesforceSettings,
     context: WriteContext,
     ref: RecordRef,
-    figures: Mapping[str, Money | Decimal],
+    figures: Mapping[str, Figure],
     *,
     revision: str = "",
 ) -> list[VendorWrite]:
@@ -72,7 +80,7 @@ def invoice_feedback(
         settings: its settings.
         context: the saga's step.
         ref: the deal or account.
-        figures: by name, of ``FIGURES``; in the record's own currency.
+        figures: by name, of ``FIGURES``; amounts in the record's own currency. None clears a field.
         revision: of the invoice state they come from. It belongs to the key: a later state is another
             update (rule 10).
 
@@ -86,7 +94,11 @@ def invoice_feedback(
         raise ValueError(f"figures go to an Opportunity or an Account, not to {ref}")
     mapping = settings.mapping
     fields = mapping.opportunity_figures if ref.type == "Opportunity" else mapping.account_figures
-    currencies = {figure.currency for figure in figures.values() if isinstance(figure, Money)}
+    currencies = {
+        figure.currency
+        for key, figure in figures.items()
+        if isinstance(figure, Money) and not key.startswith(CORPORATE)
+    }
     if len(currencies) > 1:
         raise ValueError(f"figures in several currencies: {sorted(currencies)}")
     if mapping.default_currency and currencies - {mapping.default_currency}:
@@ -94,10 +106,8 @@ def invoice_feedback(
     named = {getattr(fields, key): (key, figure) for key, figure in figures.items() if getattr(fields, key)}
     if not named:
         return []
-    body: dict[str, Any] = {
-        field: figure.amount if isinstance(figure, Money) else figure for field, (_, figure) in named.items()
-    }
-    expect: dict[str, Any] = {field: format(amount, "f") for field, amount in body.items()}
+    body = {field: _told(figure) for field, (_, figure) in named.items()}
+    expect: dict[str, Any] = _printed(body)
     if currencies and not mapping.default_currency:
         # The number alone would be right in the wrong currency.
         expect["CurrencyIsoCode"] = next(iter(currencies))
@@ -108,14 +118,73 @@ def invoice_feedback(
             settings,
             context,
             operation="invoice_feedback",
-            title=f"Show {', '.join(figures)} on {ref.type} {id_}",
+            title=f"Show finance's figures on {ref.type} {id_}",
             object_=ref.type,
             id_=id_,
             identity=f"{id_}@{revision}" if revision else id_,
             symbol=f"{ref.type.lower()}:{id_}",
             body=body,
-            sets={field: f"opportunity.{key}" for field, (key, _) in named.items()},
+            sets={field: f"opportunity.{_field_of(key)}" for field, (key, _) in named.items()},
             expect=expect,
+        )
+    ]
+
+
+def _told(figure: Figure) -> Any:
+    """A figure as a field takes it."""
+    if isinstance(figure, Money):
+        return figure.amount
+    if isinstance(figure, date):
+        return figure.isoformat()
+    return figure[:TEXT_LIMIT] if isinstance(figure, str) else figure
+
+
+def _field_of(key: str) -> str:
+    """The canonical field of a figure, for the authority table."""
+    if key in AGEING:
+        return "ageing"
+    return "corporate_amount" if key.startswith(CORPORATE) else key
+
+
+def scope(
+    system: str, settings: SalesforceSettings, context: WriteContext, shown: ContractScope, *, agreed: bool
+) -> list[VendorWrite]:
+    """What change orders made of a deal, onto the Opportunity; nothing when no field is mapped.
+
+    Proposed scope is put back by an undo; agreed scope goes forward only.
+
+    Raises:
+        ValueError: the value is in a currency that this organisation cannot show.
+    """
+    mapping = settings.mapping
+    if mapping.default_currency and shown.value.currency != mapping.default_currency:
+        raise ValueError(
+            f"scope in {shown.value.currency}, but {system} only holds {mapping.default_currency}"
+        )
+    values: dict[str, tuple[str, Any]] = {
+        "amount": (mapping.opportunity_scope.value, shown.value.amount),
+        "name": (mapping.opportunity_scope.versions, shown.versions),
+        "lines": (mapping.opportunity_scope.lines, shown.lines),
+        "status": (mapping.opportunity_scope.status, shown.status),
+    }
+    body = {field: value for field, value in values.values() if field}
+    if not body:
+        return []
+    deal = _own_id(system, shown.deal)
+    return [
+        _update(
+            system,
+            settings,
+            context,
+            operation="agree_scope" if agreed else "propose_scope",
+            title=f"Show the {'agreed' if agreed else 'proposed'} scope on deal {deal}",
+            object_="Opportunity",
+            id_=deal,
+            identity=f"{shown.contract_key}@v{shown.version}",
+            symbol=f"deal:{deal}",
+            body=body,
+            sets={field: f"contract.{key}" for key, (field, _) in values.items() if field},
+            forward_only=agreed,
         )
     ]
 
@@ -226,6 +295,7 @@ def _update(
     body: dict[str, Any],
     sets: dict[str, str],
     expect: dict[str, Any] | None = None,
+    forward_only: bool = True,
 ) -> VendorWrite:
     key = context.key(system, operation, identity)
     return VendorWrite(
@@ -246,7 +316,7 @@ def _update(
         target=id_,
         expect=_printed(body) if expect is None else expect,
         restore=tuple(body),
-        forward_only=True,
+        forward_only=forward_only,
         sets=sets,
         phase=context.phase,
         options={"numbers": _numbers(body)},

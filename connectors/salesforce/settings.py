@@ -91,12 +91,58 @@ class LineFields(_Settings):
 
 
 class FigureFields(_Settings):
-    """Where finance's figures go on an Opportunity or Account; all empty until the firm has fields."""
+    """Where finance's figures go on an Opportunity or Account; all empty until the firm has fields.
+
+    Amounts are in the record's own currency; those that begin with ``corporate_`` in the organisation's.
+    """
 
     invoiced: FieldName = ""
+    """With tax, like all amounts that have to do with payment."""
+    invoiced_net: FieldName = ""
     paid: FieldName = ""
+    credited: FieldName = ""
+    withheld: FieldName = ""
+    written_off: FieldName = ""
+    refunded: FieldName = ""
     balance: FieldName = ""
+    overdue: FieldName = ""
+    current: FieldName = ""
+    """Ageing of the balance, by days past the due date: this and the four below."""
+    days_1_30: FieldName = ""
+    days_31_60: FieldName = ""
+    days_61_90: FieldName = ""
+    days_over_90: FieldName = ""
     recognised_revenue: FieldName = ""
+    deferred_revenue: FieldName = ""
+    budget: FieldName = ""
+    budget_consumed: FieldName = ""
+    budget_used_percent: FieldName = ""
+    open_invoices: FieldName = ""
+    """A number: how many invoices are not settled."""
+    collection_status: FieldName = ""
+    """Text or picklist: nothing due, current, overdue, disputed."""
+    invoice_number: FieldName = ""
+    """Of the invoice that was issued last; so are status and due date."""
+    invoice_status: FieldName = ""
+    invoice_due: FieldName = ""
+    corporate_invoiced: FieldName = ""
+    corporate_paid: FieldName = ""
+    corporate_balance: FieldName = ""
+    summary: FieldName = ""
+    """Text (255 or longer): the figures in one line."""
+
+
+class ScopeFields(_Settings):
+    """Opportunity fields that show what change orders made of a deal; all empty until the firm has fields."""
+
+    value: FieldName = ""
+    """Number: what all contracts of the deal are worth now, in the deal's currency."""
+    versions: FieldName = ""
+    """Text: the version of every contract."""
+    lines: FieldName = ""
+    """Long text: the lines of the contract that changed last."""
+    status: FieldName = ""
+    """Text: proposed or agreed."""
 
 
 _BILLING_WORDS: dict[str, BillingMethod] = {
@@ -133,6 +179,7 @@ class Mapping(_Settings):
     line: LineFields = LineFields()
     opportunity_figures: FigureFields = FigureFields()
     account_figures: FigureFields = FigureFields()
+    opportunity_scope: ScopeFields = ScopeFields()
     billing_words: dict[str, BillingMethod] = {}
     """In addition to the usual English words, compared without regard to case."""
     revenue_words: dict[str, RevenueMethod] = {}
@@ -140,6 +187,8 @@ class Mapping(_Settings):
     """Country name to ISO 3166 alpha-2, in addition to the usual English names."""
     default_currency: CurrencyCode | None = None
     """The organisation's currency where ``CurrencyIsoCode`` does not exist (one currency only)."""
+    corporate_currency: CurrencyCode | None = None
+    """The organisation's corporate currency, where figures are to be told in that too."""
     saga_key: FieldName = "Saga_Key__c"
     """Text (64), External ID and Unique, on every object in which we create records."""
 

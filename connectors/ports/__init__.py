@@ -59,6 +59,17 @@ class Permit:
     seconds: float
 
 
+@dataclass
+class Traffic:
+    """Calls of this process to one system since it began: how near they come to what the vendor allows."""
+
+    limit: int
+    """Most calls at a time."""
+    calls: int = 0
+    seconds: float = 0.0
+    """Together, from the free connection to the answer: divided by the time that passed, calls in flight."""
+
+
 PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
 """Set by the executor around ``Writer.send`` and ``Writer.amend``."""
 
@@ -163,6 +174,14 @@ class CrmPort(Writer, Protocol):
         """Tell a deal its project codes, status and links."""
         ...
 
+    def deal_ref(self, deal_id: str) -> RecordRef:
+        """A deal's record, by its id."""
+        ...
+
+    def account_ref(self, account_id: str) -> RecordRef:
+        """The record of a client that came from here, by its key."""
+        ...
+
 
 class ErpPort(Writer, Protocol):
     """Finance: clients, contracts, projects, billing schedules, revenue settings."""
@@ -229,21 +248,41 @@ class PsaPort(Writer, Protocol):
 
 
 class BulkPort(Protocol):
-    """Bulk creation with an outcome per line."""
+    """Bulk writes with an outcome per line. The lines of a batch are of one record type and one method, run
+    in no order and not all-or-nothing.
+    """
+
+    @property
+    def system(self) -> str:
+        """Instance name."""
+        ...
 
     @property
     def batch_limit(self) -> int:
         """Most lines of one batch."""
         ...
 
+    @property
+    def traffic(self) -> Traffic:
+        """Calls to the instance so far."""
+        ...
+
     async def submit_batch(self, key: str, writes: Sequence[VendorWrite]) -> BatchTicket:
-        """Hand over one batch; ``key`` makes a repetition recognisable."""
+        """Hand over one batch; ``key`` makes a repetition recognisable: it is answered with the earlier batch
+        (rule 29). The same key must always come with the same lines.
+
+        Raises:
+            OutcomeUnknown: no answer: hand the same batch over again with the same key.
+            Refused: the batch as a whole; nothing of it landed.
+        """
         ...
 
     async def batch_outcome(
         self, ticket: BatchTicket, writes: Sequence[VendorWrite]
     ) -> list[LineOutcome] | None:
-        """Outcome per line, or None while the vendor still works on it."""
+        """Outcome per line in the order of ``writes``, each proven by reading the record back, or None while
+        the vendor still works on it. May be asked again at any time, also for a batch that ended long ago.
+        """
         ...
 
 
