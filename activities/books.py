@@ -6,18 +6,22 @@ import logging
 
 from temporalio import activity
 
+from activities.beginning import begin
 from activities.contracts import (
     CloseCase,
     EscalateCase,
     FinishSaga,
     LedgerActivities,
+    LeftBehind,
+    LeftStep,
     OpenCase,
     RecordDecision,
+    SagaRef,
 )
 from activities.failures import guarded
 from activities.systems import Systems
 from canonical.failures import Refused, Unauthorised
-from canonical.names import case_id
+from canonical.names import case_id, step_name
 from canonical.operations import Notice
 from canonical.saga import CaseState, ExceptionCase
 from ledger.store import Ledger
@@ -115,6 +119,17 @@ class LedgerActivitiesOver(LedgerActivities):
                 after={"choice": gate.choice},
             )
 
+    @activity.defn(name="ledger.left_behind")
+    @guarded
+    async def left_behind(self, saga: SagaRef) -> LeftBehind:
+        """Steps that may have left something."""
+        found = await self.ledger.left_behind(saga.saga_id, saga.generation)
+        steps = [
+            LeftStep(step=step_name(key), step_key=key, system=row.system, title=row.title)
+            for key, row in found.items()
+        ]
+        return LeftBehind(steps=tuple(steps))
+
     @activity.defn(name="ledger.finish_saga")
     @guarded
     async def finish_saga(self, command: FinishSaga) -> None:
@@ -122,17 +137,7 @@ class LedgerActivitiesOver(LedgerActivities):
         saga, view = command.saga, command.view
         if await self.ledger.saga(saga.saga_id) is None:
             # It ended before it was registered, for example because there is no such deal.
-            await self.ledger.begin_saga(
-                saga.saga_id,
-                saga=view.saga,
-                region=saga.region,
-                business_key=saga.business_key,
-                actor=saga.actor,
-                reason="",
-                start_id=activity.info().workflow_run_id or "",
-                trace_id=saga.trace_id,
-                mapping=saga.mapping,
-            )
+            await begin(self.ledger, saga, view.saga, reason="")
         await self.ledger.finish_saga(
             saga.saga_id,
             saga.generation,
@@ -140,3 +145,5 @@ class LedgerActivitiesOver(LedgerActivities):
             view=view,
             figures={"human_seconds": view.human_seconds, "steps": len(view.steps)},
         )
+        # What a run that was stopped had claimed and not posted is the next run's at once.
+        await self.ledger.close_pieces(saga.saga_id)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from temporalio import activity
 
+from activities.beginning import begin
 from activities.contracts import (
     BaselineVerdict,
     ClientPlacement,
@@ -88,17 +89,7 @@ class DecisionActivitiesOver(DecisionActivities):
             if row is None:
                 return 1, None
             return row.generation + (row.status is SagaStatus.UNDONE), None
-        begun = await self.ledger.begin_saga(
-            saga.saga_id,
-            saga=SagaName.OPPORTUNITY_TO_PROJECT.value,
-            region=saga.region,
-            business_key=saga.business_key,
-            actor=saga.actor,
-            reason=reason,
-            start_id=activity.info().workflow_run_id or "",
-            trace_id=saga.trace_id,
-            mapping=saga.mapping,
-        )
+        begun = await begin(self.ledger, saga, SagaName.OPPORTUNITY_TO_PROJECT.value, reason)
         if begun.accepted:
             return begun.generation, None
         codes = ", ".join(begun.view.codes.values()) if begun.view else ""

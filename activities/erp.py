@@ -32,7 +32,7 @@ from canonical.parties import Client
 from canonical.refs import RecordRef
 from canonical.writes import VendorWrite
 from connectors.ports import ErpPort
-from ledger.rows import EffectState
+from ledger.rows import EffectRow, EffectState
 from rules.causes import CATALOGUE
 
 ENSURE_CLIENT = "ensure_client"
@@ -122,7 +122,7 @@ class ErpActivitiesOver(Writing, ErpActivities):
             # A client that exists has an id already: later steps' plans show it.
             return planned(writes, total.values).model_copy(update={"values": total.values})
         if found:
-            total.records += await self._made_earlier(command)
+            total.records += await self._of_earlier_attempts(erp, command, total)
         return outcome_of(total)
 
     async def _plan(self, erp: ErpPort, context: WriteContext, setup: ClientSetup) -> list[VendorWrite]:
@@ -203,17 +203,24 @@ class ErpActivitiesOver(Writing, ErpActivities):
         )
         return bool(found.rows)
 
-    async def _made_earlier(self, command: EnsureClients) -> list[RecordRef]:
-        """What an earlier attempt of the step made. A client that is there by now is planned with less: what
-        is not planned any more is to be named all the same.
+    async def _of_earlier_attempts(
+        self, erp: ErpPort, command: EnsureClients, total: Performed
+    ) -> list[RecordRef]:
+        """What earlier attempts of the step made, and nobody may have heard of. A client that is there by now
+        is planned with less: what is not planned any more is looked for, recorded and named all the same.
         """
-        rows = await self.effects.ledger.effects(
-            step_key=self._step_key(command), states=[EffectState.DONE], limit=1000
-        )
-        return [row.record for row in rows.rows if row.created_by_us and row.record is not None]
+        rows = await self._rows(command, [EffectState.INTENDED, EffectState.UNKNOWN])
+        if rows:
+            await self._send(erp, [row.write for row in rows], command, total)
+        rows = await self._rows(command, [EffectState.DONE])
+        return [row.record for row in rows if row.created_by_us and row.record is not None]
+
+    async def _rows(self, command: EnsureClients, states: list[EffectState]) -> tuple[EffectRow, ...]:
+        ledger = self.effects.ledger
+        return (await ledger.effects(step_key=self._step_key(command), states=states, limit=1000)).rows
 
     @staticmethod
-    def _step_key(command: EnsureClients) -> str:
+    def _step_key(command: EnsureClients | SetUpContract) -> str:
         return step_key(command.saga.saga_id, command.saga.generation, command.step)
 
     @activity.defn(name="erp.set_up_contract_and_project")
@@ -223,7 +230,12 @@ class ErpActivitiesOver(Writing, ErpActivities):
         erp = await self._erp(command.saga.mapping, command.system)
         context = self.context(command.saga, command.step)
         writes = erp.plan_contract_and_project(context, command.setup)
-        return await self.perform(erp, writes, command.saga, command.values, command.absent)
+        outcome = await self.perform(erp, writes, command.saga, command.values, command.absent)
+        if not command.saga.plan:
+            # A line that was dropped before activation leaves a schedule that no order uses any more.
+            keep = {write.key for write in writes}
+            await self.effects.take_back_superseded(erp, self._step_key(command), keep, saga=command.saga)
+        return outcome
 
     @activity.defn(name="erp.read_baseline")
     @guarded
@@ -238,11 +250,35 @@ class ErpActivitiesOver(Writing, ErpActivities):
     @activity.defn(name="erp.activate_contract")
     @guarded
     async def activate_contract(self, command: ActivateContract) -> StepOutcome:
-        """Approve the contract and open its project."""
+        """Approve the contract and open its project; whom it bills is linked from now on."""
         erp = await self._erp(command.saga.mapping, command.system)
         context = self.context(command.saga, command.step)
         writes = erp.plan_activation(context, command.contract)
-        return await self.perform(erp, writes, command.saga, command.values)
+        outcome = await self.perform(erp, writes, command.saga, command.values)
+        if not command.saga.plan:
+            for key in sorted(set(command.contract.parties.values())):
+                await self._link_found(erp, key, command)
+        return outcome
+
+    async def _link_found(self, erp: ErpPort, key: str, command: ActivateContract) -> None:
+        """Link a client whose record was there before us; one that a saga made is linked since then.
+
+        Not before the contract is active: a deal that is undone leaves no decision on who its client is.
+        """
+        ledger = self.effects.ledger
+        id_ = command.values.get(f"{client_symbol(key)}.id")
+        if id_ is None or await ledger.links_of("client", key, system=erp.system):
+            return
+        found = await erp.read_client(id_)
+        if found is not None:
+            await ledger.link(
+                "client",
+                key,
+                found.ref,
+                evidence={"found by": command.contract.engagement_key},
+                created_by_us=False,
+                saga_id=command.saga.saga_id,
+            )
 
     async def _erp(self, mapping: dict[str, str], system: str) -> ErpPort:
         return await self.systems.erp(system, mapping.get(system, ""))

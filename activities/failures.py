@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from canonical.failures import Defect, Failure, FailureKind, SystemFailure
+
+_PROGRESS: ContextVar[list[Any] | None] = ContextVar("progress", default=None)
+"""What the running activity last said of its progress; travels with every heartbeat."""
 
 A = TypeVar("A", bound=Callable[..., Awaitable[Any]])
 
@@ -33,6 +37,7 @@ def guarded(method: A) -> A:
 
     @functools.wraps(method)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        _PROGRESS.set([])
         beat = asyncio.create_task(_beat())
         try:
             return await method(*args, **kwargs)
@@ -65,6 +70,14 @@ def application_error(failure: Failure) -> ApplicationError:
     )
 
 
+def progress(*details: Any) -> None:
+    """Say how far the activity is, and ask whether it is to go on: an operator sees it, a cancel is heard."""
+    kept = _PROGRESS.get()
+    if kept is not None:
+        kept[:] = details
+    activity.heartbeat(*details)
+
+
 async def _beat() -> None:
     """Tell the server that this worker lives: a dead one is replaced a heartbeat time-out later."""
     info = activity.info()
@@ -73,4 +86,4 @@ async def _beat() -> None:
     pause = info.heartbeat_timeout.total_seconds() / BEATS
     while True:
         await asyncio.sleep(pause)
-        activity.heartbeat()
+        activity.heartbeat(*(_PROGRESS.get() or ()))

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from activities.contracts import SagaRef
-from activities.sending import Doubt, Landing, Looked, Sending
+from activities.sending import Attempt, Doubt, Landing, Looked, Sending
 from canonical.causes import Cause
 from canonical.failures import Conflict, Defect, Refused, SystemFailure
 from canonical.refs import RecordRef, SystemRole
@@ -37,7 +37,7 @@ class _Run:
 
     system: Writer
     saga: SagaRef
-    attempt_id: str
+    attempt: Attempt
     done: Performed
     looked: Looked
     proofs: list[asyncio.Task[None]] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Performing(Sending):
         writes: Sequence[VendorWrite],
         *,
         saga: SagaRef,
-        attempt_id: str,
+        attempt: Attempt,
         values: Mapping[str, str],
         absent: Iterable[str] = (),
     ) -> Performed:
@@ -89,7 +89,7 @@ class Performing(Sending):
             roles: what it is used for; decides which fields may be written.
             writes: as planned, with symbols.
             saga: on whose behalf.
-            attempt_id: unique per activity attempt.
+            attempt: the activity attempt.
             values: symbol values known so far.
             absent: keys that ``look_ahead`` found nothing of.
 
@@ -101,7 +101,7 @@ class Performing(Sending):
         done = Performed(values=dict(values))
         known = dict.fromkeys(absent)
         looked = {**known, **await self._looked(system, [w for w in writes if w.key not in known])}
-        run = _Run(system, saga, attempt_id, done, looked)
+        run = _Run(system, saga, attempt, done, looked)
         try:
             for group in batches(writes):
                 await self._perform_group(run, group)
@@ -169,7 +169,7 @@ class Performing(Sending):
                     return None  # what it builds on could not be made: that failure is the one to tell
                 ready = resolve_write(write, run.done.values)
                 landing = await self.land(
-                    run.system, ready, run.saga, run.attempt_id, doubts[write.key], run.looked
+                    run.system, ready, run.saga, run.attempt, doubts[write.key], run.looked
                 )
                 run.take(landing)
                 return landing
@@ -252,7 +252,7 @@ class Performing(Sending):
             raise refused
         recorded = await self.ledger.done(
             write.key,
-            run.attempt_id,
+            run.attempt.id,
             reading.landed,
             created=landing.created,
             write=write if landing.amended else None,
@@ -270,7 +270,7 @@ class Performing(Sending):
     async def _unproven(self, run: _Run, landing: Landing, failure: Any) -> None:
         """A record that was there before us must not look like one of ours to the next attempt."""
         outcome: Outcome = "unknown" if landing.created else "not_sent"
-        await self.ledger.release(landing.write.key, run.attempt_id, outcome=outcome, failure=failure)
+        await self.ledger.release(landing.write.key, run.attempt.id, outcome=outcome, failure=failure)
 
 
 def _complete(landing: Landing) -> bool:

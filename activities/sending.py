@@ -28,6 +28,18 @@ LEASE_MARGIN = timedelta(seconds=1)
 FIRST_POLL, LONGEST_POLL = 0.05, 1.0
 """Seconds between looks at a key that another attempt holds: short first, it is mostly done at once."""
 
+
+@dataclass(frozen=True)
+class Attempt:
+    """One activity attempt at a step's writes."""
+
+    id: str
+    """Unique; never part of a key."""
+    asked_at: datetime
+    """When the saga asked: the same for every attempt at one asking, later for what it asks later, also
+    after a reset or in a new run. Aware datetime."""
+
+
 Looked = Mapping[str, Landed | None]
 """What looks made before the claims found, by effect key: of keys that the ledger did not know then."""
 
@@ -76,7 +88,13 @@ class Sending:
         self._sleep = sleep
 
     async def land(
-        self, system: Writer, write: VendorWrite, saga: SagaRef, attempt_id: str, doubt: Doubt, looked: Looked
+        self,
+        system: Writer,
+        write: VendorWrite,
+        saga: SagaRef,
+        attempt: Attempt,
+        doubt: Doubt,
+        looked: Looked,
     ) -> Landing:
         """Bring one write, its symbols resolved, to the vendor: found, or sent once.
 
@@ -84,7 +102,7 @@ class Sending:
             system: the connected system.
             write: what to do.
             saga: on whose behalf.
-            attempt_id: unique per activity attempt.
+            attempt: the activity attempt.
             doubt: told whether the write may be at the vendor, for when this fails.
             looked: looks made already. They count only while the ledger says that nothing of the key can
                 have reached the vendor; after that it is looked for again.
@@ -93,7 +111,7 @@ class Sending:
             SystemFailure: it could not be made, or nobody knows.
         """
         hash_ = body_hash(write)
-        claim = await self._claim(write, saga, attempt_id, hash_)
+        claim = await self._claim(write, saga, attempt, hash_)
         if claim.state is ClaimState.DONE:
             assert claim.landed is not None
             ours = bool(claim.created_by_us)
@@ -101,23 +119,35 @@ class Sending:
             if claim.body_hash_matches or write.shared is not None or not ours:
                 return Landing(write, claim.landed, hash_, created=ours, recorded=True)
             doubt.sent = True
-            landed = await self._change(system, write, claim.landed, saga)
+            landed = await self._change(
+                system,
+                write,
+                claim.landed,
+                saga,
+                lambda: self.ledger.may_change(write.key, attempt.asked_at),
+            )
             return Landing(write, landed, hash_, created=True, amended=True)
         doubt.sent = claim.state is ClaimState.LOOK
         try:
-            found = await self._found(system, write, claim, saga, looked)
+            found = await self._found(system, write, claim, saga, attempt, looked)
         except SystemFailure as error:
             # This attempt sent nothing new: the next one need not sit out its lease.
-            await self.ledger.release(write.key, attempt_id, outcome="not_sent", failure=error.failure)
+            await self.ledger.release(write.key, attempt.id, outcome="not_sent", failure=error.failure)
             raise
         if found is not None:
             return Landing(write, found, hash_, created=claim.state is ClaimState.LOOK)
         doubt.sent = False
-        landed = await self._send(system, write, saga, attempt_id, doubt)
+        landed = await self._send(system, write, saga, attempt.id, doubt)
         return Landing(write, landed, hash_, created=True)
 
     async def _found(
-        self, system: Writer, write: VendorWrite, claim: Claim, saga: SagaRef, looked: Looked
+        self,
+        system: Writer,
+        write: VendorWrite,
+        claim: Claim,
+        saga: SagaRef,
+        attempt: Attempt,
+        looked: Looked,
     ) -> Landed | None:
         """What is at the vendor already, showing the write's body."""
         if claim.state is ClaimState.FIRST and write.kind is WriteKind.UPDATE:
@@ -128,7 +158,13 @@ class Sending:
         else:
             found = await self._look(system, write, claim.state, self._lag(claim, saga))
         if found is not None and not claim.body_hash_matches:
-            return await self._change(system, write, found, saga)
+            return await self._change(
+                system,
+                write,
+                found,
+                saga,
+                lambda: self.ledger.extend(write.key, attempt.id, self._lease(saga)),
+            )
         return found
 
     @staticmethod
@@ -150,21 +186,23 @@ class Sending:
                 key=planned.key,
             )
 
-    async def _claim(self, write: VendorWrite, saga: SagaRef, attempt_id: str, hash_: str) -> Claim:
-        lease = timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
+    async def _claim(self, write: VendorWrite, saga: SagaRef, attempt: Attempt, hash_: str) -> Claim:
         poll = FIRST_POLL
         while True:
             claim = await self.ledger.claim(
                 write,
                 saga_id=saga.saga_id,
                 actor=saga.actor,
-                attempt_id=attempt_id,
-                deadline=self._now() + lease,
+                attempt_id=attempt.id,
+                deadline=self._lease(saga),
+                asked_at=attempt.asked_at,
                 body_hash=hash_,
                 business_key=saga.business_key,
                 region=saga.region,
                 links=_links(write),
             )
+            if claim.state is ClaimState.OVERTAKEN:
+                raise overtaken(write)
             if claim.state is ClaimState.CLOSED and claim.next_generation is not None:
                 raise Transient(
                     f"{write.title}: the earlier record was undone meanwhile; planning again.",
@@ -187,6 +225,10 @@ class Sending:
                 )
             await self._sleep(poll)
             poll = min(poll * 2, LONGEST_POLL)
+
+    def _lease(self, saga: SagaRef) -> datetime:
+        """Until when an attempt whose call begins now may be sending."""
+        return self._now() + timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
 
     @staticmethod
     def _lag(claim: Claim, saga: SagaRef) -> float:
@@ -222,9 +264,8 @@ class Sending:
             raise
 
         async def confirm() -> None:
-            lease = timedelta(seconds=saga.call_seconds) + LEASE_MARGIN
-            if not await self.ledger.extend(write.key, attempt_id, self._now() + lease):
-                raise Transient(f"{write.title}: this attempt's time is over.", system=write.system)
+            if not await self.ledger.extend(write.key, attempt_id, self._lease(saga)):
+                raise overtaken(write)
             doubt.sent = True
 
         permit = PERMIT.set(Permit(confirm, doubt.accept, saga.call_seconds))
@@ -253,11 +294,22 @@ class Sending:
         finally:
             PERMIT.reset(permit)
 
-    async def _change(self, system: Writer, write: VendorWrite, landed: Landed, saga: SagaRef) -> Landed:
-        """An amended input: bring the record that the first form made up to date."""
+    async def _change(
+        self,
+        system: Writer,
+        write: VendorWrite,
+        landed: Landed,
+        saga: SagaRef,
+        may: Callable[[], Awaitable[bool]],
+    ) -> Landed:
+        """An amended input: bring the record that the first form made up to date.
+
+        The same values twice change nothing, but older ones would: ``may`` has the last word.
+        """
 
         async def confirm() -> None:
-            """Always: the record is known and ours, and the same values twice change nothing."""
+            if not await may():
+                raise overtaken(write)
 
         permit = PERMIT.set(Permit(confirm, Doubt().accept, saga.call_seconds))
         try:
@@ -266,6 +318,11 @@ class Sending:
             return await system.amend(write, landed)
         finally:
             PERMIT.reset(permit)
+
+
+def overtaken(write: VendorWrite) -> Transient:
+    """What an attempt ends with that comes too late to send."""
+    return Transient(f"{write.title}: this attempt's time is over.", system=write.system)
 
 
 def body_hash(write: VendorWrite) -> str:

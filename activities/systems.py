@@ -8,6 +8,9 @@ from typing import Protocol
 from canonical.firm import Firm
 from canonical.refs import SystemRole
 from connectors.ports import CrmPort, ErpPort, HrPort, NotificationPort, PsaPort, Writer
+from connectors.ports.billing import BillingPort
+from connectors.ports.delivery import DeliveryFeed
+from connectors.ports.feedback import FeedbackPort, FiguresPort
 
 
 class Systems(Protocol):
@@ -36,6 +39,22 @@ class Systems(Protocol):
 
     async def psa(self, system: str, digest: str = "") -> PsaPort:
         """An instance as a delivery system."""
+        ...
+
+    async def billing(self, system: str, digest: str = "") -> BillingPort:
+        """An ERP instance as what takes cost and makes invoices."""
+        ...
+
+    async def feed(self, system: str, digest: str = "") -> DeliveryFeed:
+        """A delivery system instance as the source of approved work."""
+        ...
+
+    async def feedback(self, system: str, digest: str = "") -> FeedbackPort:
+        """An ERP instance as the source of what was billed and paid."""
+        ...
+
+    async def figures(self, system: str, digest: str = "") -> FiguresPort:
+        """An instance whose records can show finance's figures."""
         ...
 
     async def hr(self, system: str, digest: str = "") -> HrPort:

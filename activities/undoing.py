@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from activities.contracts import SagaRef, UndoStepResult
@@ -48,6 +49,28 @@ class Undoing(Performing):
             if not released.effects:
                 words.append(f"{row.title}: let go, {await self._why_kept(row.shared, saga, released.last)}")
         return UndoStepResult(done=tuple(words), gaps=tuple(gaps))
+
+    async def take_back_superseded(
+        self, system: Writer, step_key: str, keep: Collection[str], *, saga: SagaRef
+    ) -> None:
+        """Undo what an earlier input of a step made and the present one, just performed, has no place for.
+
+        Records that sagas share are never among them.
+
+        Args:
+            system: where they are.
+            step_key: the step.
+            keep: keys of the writes that the step consists of now.
+            saga: on whose behalf.
+
+        Raises:
+            SystemFailure: with the records that survive.
+        """
+        rows = (await self.ledger.effects(step_key=step_key, limit=1000)).rows
+        for row in reversed(rows):
+            ours = row.step_key == step_key and row.shared is None and row.state is not EffectState.UNDONE
+            if ours and row.write.kind is WriteKind.CREATE and row.key not in keep:
+                await self._undo_one(system, row, saga, [], [])
 
     async def _why_kept(self, shared: str, saga: SagaRef, last: bool) -> str:
         if last:

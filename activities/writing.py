@@ -8,6 +8,7 @@ from temporalio import activity
 
 from activities.contracts import SagaRef, StepOutcome
 from activities.effects import Effects, Performed
+from activities.sending import Attempt
 from activities.systems import Systems
 from canonical.authority import Phase
 from canonical.names import PLAN_PREFIX
@@ -81,7 +82,7 @@ class Writing:
             self.roles(port),
             writes,
             saga=saga,
-            attempt_id=attempt_id(),
+            attempt=attempt_under_way(),
             values=values,
             absent=absent,
         )
@@ -91,10 +92,12 @@ class Writing:
         return self.systems.roles(port.system)
 
 
-def attempt_id() -> str:
-    """Unique per activity attempt; never part of a key."""
+def attempt_under_way() -> Attempt:
+    """The activity attempt that runs here. Temporal keeps the scheduled time over an activity's retries."""
     info = activity.info()
-    return f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}"
+    return Attempt(
+        id=f"{info.workflow_run_id}/{info.activity_id}/{info.attempt}", asked_at=info.scheduled_time
+    )
 
 
 def planned(writes: Sequence[VendorWrite], values: Mapping[str, str]) -> StepOutcome:

@@ -81,6 +81,10 @@ class UndoStepResult(Canonical):
     gaps: tuple[str, ...] = ()
 
 
+class NothingToAmend(Canonical):
+    """What a repair may amend where systems are corrected instead, and read again."""
+
+
 class OpenCase(Canonical):
     """An exception to record."""
 
@@ -115,6 +119,23 @@ class EscalateCase(Canonical):
     saga: SagaRef
     step: str
     message: str
+
+
+class LeftStep(Canonical):
+    """A step that may have left something in a connected system."""
+
+    step: str
+    step_key: str
+    system: str
+    title: str
+    """Of its first write."""
+
+
+class LeftBehind(Canonical):
+    """What a saga may have left in connected systems, as the ledger knows."""
+
+    steps: tuple[LeftStep, ...] = ()
+    """In the order in which they were first performed."""
 
 
 class FinishSaga(Canonical):
@@ -157,6 +178,11 @@ class LedgerActivities(ABC):
     @abstractmethod
     async def record_decision(self, command: RecordDecision) -> None:
         """Keep who decided what, and why."""
+
+    @activity.defn(name="ledger.left_behind")
+    @abstractmethod
+    async def left_behind(self, saga: SagaRef) -> LeftBehind:
+        """Steps that may have left something: an earlier run of the saga may have got further than this."""
 
     @activity.defn(name="ledger.finish_saga")
     @abstractmethod

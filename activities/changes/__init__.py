@@ -1,0 +1,1 @@
+"""Change orders as activities: decisions over the ledger, writes over the ports."""

@@ -1,0 +1,1 @@
+"""Invoice feedback: reading the ERP again, showing figures, polling."""
