@@ -6,24 +6,19 @@ Configuration errors stop the process before it polls. SIGTERM drains: calls in 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import sys
 from pathlib import Path
 
-from canonical.failures import ConfigurationError, SystemFailure
 from runtime import search_attributes
 from runtime.client import connect
-from runtime.lifecycle import Stop, exit_now, run_until_stopped
-from runtime.logging import configure, logger
-from runtime.settings import Settings, load
+from runtime.lifecycle import Stop, run_until_stopped, spare_the_collector
+from runtime.logging import logger
+from runtime.process import serve_and_exit
+from runtime.settings import Settings
 from runtime.telemetry import client_plugins, sdk_runtime
 from wiring.ledger import open_ledger
 from wiring.systems import ConnectedSystems
 from wiring.workers import build_worker, chosen, queue_workers
-
-USAGE = 2
-"""Exit code of a wrong configuration or command line."""
 
 
 async def serve(
@@ -81,19 +76,13 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object once it serves")
     given = parser.parse_args(arguments)
-    try:
-        settings = load(given.config)
-        configure(settings.logging)
-        queues = [name for name in given.queues.split(",") if name]
-        asyncio.run(serve(settings, queues, as_json=given.json))
-    except ConfigurationError as wrong:
-        for problem in wrong.problems:
-            print(problem, file=sys.stderr)
-        exit_now(USAGE)
-    except SystemFailure as failure:
-        print(f"{failure} {failure.failure.remedy or ''}".strip(), file=sys.stderr)
-        exit_now(1)
-    exit_now(0)
+    queues = [name for name in given.queues.split(",") if name]
+
+    async def serving(settings: Settings) -> None:
+        spare_the_collector()
+        await serve(settings, queues, as_json=given.json)
+
+    serve_and_exit(given.config, serving)
 
 
 if __name__ == "__main__":

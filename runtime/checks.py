@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,7 @@ from canonical.causes import Queue
 from canonical.firm import Route
 from canonical.refs import SystemRole
 from runtime.config_file import KeyPath, Problem, nearest
+from runtime.sections import NAME_PATTERN
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
@@ -41,6 +43,8 @@ def problems(settings: Settings, names: Names) -> list[Problem]:
         *_catalogue(settings, names),
         *_systems(settings, names),
         *_routes(settings, names),
+        *_schedules(settings, names),
+        *_gateway(settings, names),
         *_one_host(settings),
     ]
 
@@ -112,6 +116,58 @@ def _routes(settings: Settings, names: Names) -> Iterator[Problem]:
                 ("routes", index),
                 "has the conditions of an earlier route and overlaps it in time, so neither wins",
                 "End the older one (effective_to) on the day before the newer one begins.",
+            )
+
+
+def _schedules(settings: Settings, names: Names) -> Iterator[Problem]:
+    zones = available_timezones()
+    pairs = {(route.psa, route.erp) for route in settings.routes}
+    for index, one in enumerate(settings.schedules):
+        for key, system, role in (
+            ("psa", one.psa, SystemRole.PSA),
+            ("erp", one.erp, SystemRole.ERP),
+            ("crm", one.crm, SystemRole.CRM),
+        ):
+            if system:
+                yield from _fills(("schedules", index, key), system, role, settings, names)
+        known = {one.psa, one.erp} <= set(names.systems)
+        if known and (one.psa, one.erp) not in pairs:
+            yield Problem(
+                ("schedules", index),
+                f"no route leads from {one.psa!r} to {one.erp!r}",
+                "Correct psa or erp, or add the route.",
+            )
+        if one.timezone not in zones:
+            yield Problem(
+                ("schedules", index, "timezone"),
+                f"{one.timezone!r} is not an IANA time zone",
+                "Write for example Europe/Berlin.",
+            )
+    yield from _twice("schedules", "name", [one.name for one in settings.schedules])
+
+
+def _gateway(settings: Settings, names: Names) -> Iterator[Problem]:
+    gateway = settings.gateway
+    for name in gateway.sources:
+        if not re.fullmatch(NAME_PATTERN, name):
+            yield Problem(
+                ("gateway", "sources", name),
+                f"{name!r} is not allowed here: it is part of an address",
+                "Use lower-case letters, digits, - and _, beginning with a letter or digit.",
+            )
+    for name in gateway.subscriptions:
+        if not re.fullmatch(NAME_PATTERN, name):
+            yield Problem(
+                ("gateway", "subscriptions", name),
+                f"{name!r} is not allowed here: it is part of ids",
+                "Use lower-case letters, digits, - and _, beginning with a letter or digit.",
+            )
+    for name, client in gateway.clients.items():
+        for region in client.regions:
+            yield from _known(("gateway", "clients", name, "regions"), "region", region, names.regions)
+        for entity in client.entities:
+            yield from _known(
+                ("gateway", "clients", name, "entities"), "legal entity", entity, names.entities
             )
 
 

@@ -99,6 +99,8 @@ class WorkerSection(Section):
     """Worker processes in all. Slots times replicas stay within a vendor's concurrency."""
     workflow_slots: int = Field(default=40, ge=2)
     ledger_slots: int = Field(default=20, ge=1)
+    event_slots: int = Field(default=10, ge=1)
+    """Events of our own that one process sends at a time."""
     system_slots: int = Field(default=4, ge=1)
     """Calls in flight per connected system and process, where ``slots`` says nothing else."""
     slots: dict[str, int] = {}
@@ -157,6 +159,87 @@ class RetrySection(Section):
             raise ValueError("wait_first is longer than wait_ceiling")
         if self.call >= self.write:
             raise ValueError("call must be shorter than write, or a single slow answer times the step out")
+        return self
+
+
+class BillingSection(Section):
+    """``[billing]``: how posting and billing cut their work; a run keeps what it was started with.
+
+    The names are those of the runs' own ``Pace``, which is built from here.
+    """
+
+    piece_lines: int = Field(default=5_000, ge=1, le=50_000)
+    """Lines of one piece: some twenty events of history, and what a killed worker looks at again."""
+    pieces_at_once: int = Field(default=2, ge=1, le=16)
+    """One piece's last batches run beside the next one's first, so that no call slot of the ERP is idle."""
+    batches_at_once: int = Field(default=8, ge=1, le=64)
+    """Batches in flight of one piece; the connector's own limit decides how many calls that are."""
+    approval_seconds: float = Field(default=3, gt=0, le=5)
+    """How old the reading of an approval may be when its batch goes out."""
+    job_poll: float = Field(default=0.3, gt=0)
+    """Pause before the first look at an accepted batch; later looks wait longer."""
+    pieces_per_run: int = Field(default=200, ge=1)
+    """After so many pieces a run continues as new."""
+
+
+class FeedbackSection(Section):
+    """``[feedback]``: how closely invoices are followed; a run keeps what it was started with.
+
+    The names are those of the runs' own ``FeedbackPace``, which is built from here.
+    """
+
+    gather_seconds: float = Field(default=1, ge=0, le=60)
+    """Pause after an event, so that a burst is one reading and one write per target."""
+    rounds_per_run: int = Field(default=50, ge=1)
+    """After so many readings a run continues as new."""
+    absent_seconds: float = Field(default=20, ge=0)
+    """Pause before the second and third look for a record of which an event told."""
+    page: int = Field(default=500, ge=1, le=1_000)
+    """Changes of one page of a poll."""
+    first_days: int = Field(default=35, ge=1)
+    """How far back the very first poll of a feed reads."""
+    scan_days: int = Field(default=400, ge=1)
+    """How far back a scan looks for invoices that nobody ever told of."""
+
+
+class ScheduleSection(Section):
+    """``[[schedules]]``: a run that begins by the clock, once ``trueup schedules apply`` was called."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    run: Literal["post-approved-time", "time-to-billing", "poll-changes"]
+    psa: str = ""
+    """Delivery system of the route; polls have none."""
+    erp: str = ""
+    """ERP of the route, or the one that a poll asks."""
+    crm: str = ""
+    """Of polls: the CRM that is asked for won deals, instead of an ERP."""
+    scan: bool = False
+    """Of polls: compare everything instead of reading on, once a day for example."""
+    cron: str | None = None
+    """When it is due: minute, hour, day of month, month, day of week. This or ``every_minutes``."""
+    every_minutes: int | None = Field(default=None, ge=1)
+    timezone: str = "UTC"
+    """Whose clock ``cron`` and ``cutoff`` mean."""
+    cutoff: Literal["today", "yesterday", "last_month"] | None = None
+    """Last work date of a run: ``last_month`` is the last day of the month before. Posting may do without."""
+    overlap: Literal["buffer_one", "buffer_all", "skip"] = "buffer_one"
+    """What happens when it is due while its last run is still under way: one waits, all wait, or it is left
+    out. A run of time-to-billing is under way until the last of its reviews is decided."""
+    catch_up_minutes: int = Field(ge=1)
+    """How late a run may still begin after the server was away; a later one is left out, and counted. The
+    next run does its work, so this need not be long."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> ScheduleSection:
+        if (self.cron is None) == (self.every_minutes is None):
+            raise ValueError("give one of cron and every_minutes")
+        if self.run == "poll-changes":
+            if bool(self.erp) == bool(self.crm) or self.psa or self.cutoff:
+                raise ValueError("poll-changes takes one of erp and crm, and no psa and no cutoff")
+        elif not (self.psa and self.erp) or self.crm or self.scan:
+            raise ValueError(f"{self.run} needs psa and erp, and takes no crm and no scan")
+        if self.run == "time-to-billing" and self.cutoff is None:
+            raise ValueError("time-to-billing needs a cutoff: today, yesterday or last_month")
         return self
 
 

@@ -21,13 +21,17 @@ from canonical.refs import SystemRole
 from canonical.saga import Actor
 from runtime import checks
 from runtime.config_file import Problem, RawConfig, find_file, keys_at, problems_of, read
+from runtime.gateway_sections import GatewaySection
 from runtime.sections import (
     NAME_PATTERN,
+    BillingSection,
+    FeedbackSection,
     FirmSection,
     LedgerSection,
     LoggingSection,
     NotifySection,
     RetrySection,
+    ScheduleSection,
     Section,
     SystemSection,
     TelemetrySection,
@@ -48,9 +52,13 @@ class Settings(Section):
     ledger: LedgerSection = LedgerSection()
     worker: WorkerSection = WorkerSection()
     retry: RetrySection = RetrySection()
+    billing: BillingSection = BillingSection()
+    feedback: FeedbackSection = FeedbackSection()
+    schedules: tuple[ScheduleSection, ...] = ()
     logging: LoggingSection = LoggingSection()
     telemetry: TelemetrySection = TelemetrySection()
     notify: NotifySection = NotifySection()
+    gateway: GatewaySection = GatewaySection()
     systems: dict[InstanceName, SystemSection] = {}
     entities: tuple[LegalEntity, ...] = ()
     services: tuple[Service, ...] = ()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
 from canonical.saga import Actor, GateDecision, GateOutcome, RepairAction, RepairCommand, StepState
+from workflows.kernel.nature import Nature, OnCancel
 from workflows.state import SagaState
 
 M = TypeVar("M", bound=BaseModel)
@@ -25,6 +26,7 @@ def check_repair(
     pending: bool,
     current: BaseModel | None,
     result_type: Any,
+    nature: Nature,
 ) -> None:
     """Refuse a repair that makes no sense.
 
@@ -35,6 +37,7 @@ def check_repair(
         pending: a decision about this step is already being carried out.
         current: the parked step's input, without amendments.
         result_type: the parked step's result type.
+        nature: what kind of saga it is.
 
     Raises:
         ApplicationError: one line saying why.
@@ -60,7 +63,9 @@ def check_repair(
     if undoing and command.action not in (RepairAction.RETRY, RepairAction.SKIP):
         raise refuse("While undoing, a step can only be retried or skipped.")
     if command.action is RepairAction.UNDO_ALL and state.pivot_passed:
-        raise refuse("The project is already active: correct it forward, or with a business document.")
+        raise refuse(nature.point_of_no_return)
+    if command.action is RepairAction.UNDO_ALL and nature.on_cancel is OnCancel.STOP:
+        raise refuse(f"What is done stays: stop it with `trueup cancel {state.saga_id}`.")
     if command.action is RepairAction.RETRY_AMENDED:
         _check_amendment(current, record.amended or {}, command.amended_input)
     if command.action is RepairAction.SKIP and not undoing:
@@ -72,8 +77,15 @@ def check_repair(
             raise refuse(f"The result does not fit the step: {_brief(bad)}") from None
 
 
-def check_decision(state: SagaState, decision: GateDecision) -> None:
+def check_decision(
+    state: SagaState, decision: GateDecision, amendable: type[BaseModel] | None = None
+) -> None:
     """Refuse a gate decision that makes no sense (rule 13: role, not the requester).
+
+    Args:
+        state: the saga's state.
+        decision: what somebody decided.
+        amendable: the form of an amendment, for gates that take one.
 
     Raises:
         ApplicationError: one line saying why.
@@ -92,6 +104,13 @@ def check_decision(state: SagaState, decision: GateDecision) -> None:
         raise refuse("Whoever asked for it may not decide it.")
     if gate.choices and decision.outcome is GateOutcome.APPROVE and decision.choice not in gate.choices:
         raise refuse(f"Choose one of: {', '.join(gate.choices)}.")
+    if decision.outcome is GateOutcome.AMEND:
+        if amendable is None:
+            raise refuse("There is nothing to amend here.")
+        try:
+            amendable.model_validate(decision.amendment)
+        except ValidationError as bad:
+            raise refuse(f"The amendment does not fit: {_brief(bad)}") from None
     if decision.outcome in (GateOutcome.REJECT, GateOutcome.SEND_BACK) and not decision.reason:
         raise refuse(f"{decision.outcome.value} needs a reason.")
 

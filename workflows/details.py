@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from canonical.refs import RecordRef
-from canonical.saga import SagaStatus, SagaView, StepState, StepView
+from canonical.saga import GateOutcome, GateRequest, SagaStatus, SagaView, StepState, StepView
+from workflows.figures import counted, share
 
 _MARK = {
     StepState.DONE: "✔",
@@ -30,6 +31,7 @@ def details(view: SagaView) -> str:
         for step in view.steps
         if step.state is StepState.WAITING and step.failure
     ]
+    parts.append(_figures(view))
     parts.append(_steps(view))
     return "\n\n".join(part for part in parts if part)
 
@@ -57,6 +59,43 @@ def _facts(view: SagaView) -> str:
     if view.parked_since:
         facts.append(f"**Since** {view.parked_since:%Y-%m-%d %H:%M} UTC")
     return " · ".join(facts)
+
+
+def _figures(view: SagaView) -> str:
+    """Items and money by state, what is held and why, and the speed against what the vendor allows."""
+    rows = [f"- {_plain(one.state)} · {_plain(counted(one))}" for one in view.tallies if one.items]
+    held = [
+        f"- **{one.cause.value}** · {one.queue.value} · {_plain(counted(one.tally))}" for one in view.held
+    ]
+    parts = [_progress(view), _rate(view)]
+    parts += ["### Items\n" + "\n".join(rows)] if rows else []
+    parts += [f"### Held\n{chr(10).join(held)}\n\n{_LET_GO}"] if held else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def _progress(view: SagaView) -> str:
+    """How far a run over many items is, while it goes on."""
+    done, known = share(view)
+    if not known or view.status.is_final:
+        return ""
+    filled = done * BAR // known
+    bar = "▰" * filled + "▱" * (BAR - filled)
+    return f"**Progress** {bar} {done * 100 // known} % · {done:,} of {known:,} lines posted or held"
+
+
+def _rate(view: SagaView) -> str:
+    rate = view.rate
+    if rate is None:
+        return ""
+    return (
+        f"**Rate** {rate.lines_per_second:,.0f} lines/s · {rate.calls_in_flight:.1f} of {rate.limit} "
+        f"calls in flight at {rate.system}"
+    )
+
+
+BAR = 20
+"""Characters of the bar."""
+_LET_GO = "Repaired? `trueup resolve --cause CODE` shows what would post, then lets it go."
 
 
 def _steps(view: SagaView) -> str:
@@ -118,11 +157,18 @@ def _question(view: SagaView, step: StepView) -> str:
                 if gate.deadline
                 else ""
             ),
-            f"```\ntrueup approvals approve {view.saga_id} {step.id}{pick}\n"
-            f'trueup approvals reject {view.saga_id} {step.id} --reason "..."\n```',
+            "```\n" + "\n".join(_decisions(view, step, gate, pick)) + "\n```",
         )
         if part
     )
+
+
+def _decisions(view: SagaView, step: StepView, gate: GateRequest, pick: str) -> list[str]:
+    base = "trueup approvals"
+    lines = [f"{base} approve {view.saga_id} {step.id}{pick}"]
+    if GateOutcome.AMEND in gate.options:
+        lines = [f"{base} show {view.saga_id}   # its lines; hold, move, write-down, transfer", *lines]
+    return [*lines, f'{base} reject {view.saga_id} {step.id} --reason "..."']
 
 
 def _record(ref: RecordRef) -> str:
@@ -145,6 +191,7 @@ STATUS_WORDS = {
     SagaStatus.UNDOING: "being undone",
     SagaStatus.UNDO_BLOCKED: "undo blocked: needs a person",
     SagaStatus.COMPLETE: "complete",
+    SagaStatus.STOPPED: "stopped: what is done stays",
     SagaStatus.UNDONE: "undone: nothing of it remains",
     SagaStatus.FAILED: "ended before the first write",
     SagaStatus.PLANNED: "planned, nothing written",

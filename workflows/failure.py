@@ -19,6 +19,14 @@ class SagaStop(Exception):
         self.failure = failure
 
 
+class PivotPassed(Exception):
+    """The ledger knows of a pivot that this run does not: it was reset to before it. Nothing is undone."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
 def failure_of(error: ActivityError, *, system: str | None, writes: bool) -> Failure:
     """What went wrong in an activity.
 

@@ -12,7 +12,8 @@ from activities.contracts import (
     StartSaga,
 )
 from canonical.names import SagaName
-from canonical.saga import GateDecision, RepairCommand, SagaView
+from canonical.saga import SagaView
+from workflows.kernel.handlers import SagaHandlers
 from workflows.opportunity.building import Building
 from workflows.opportunity.closing import Closing
 from workflows.opportunity.reading import Reading
@@ -20,7 +21,7 @@ from workflows.saga import Saga
 
 
 @workflow.defn(name="OpportunityToProject", failure_exception_types=[ValidationError])
-class OpportunityToProject:
+class OpportunityToProject(SagaHandlers):
     """One run per won deal."""
 
     @workflow.init
@@ -55,43 +56,3 @@ class OpportunityToProject:
         await self.closing.activate_contracts(plan)
         await self.closing.open_for_work(plan)
         await self.closing.notify(plan)
-
-    @workflow.update(
-        name="resolve_step",
-        description="Repair a parked step. One JSON value: "
-        '{"command_id": "any unique text", "step": "validate", "action": '
-        '"retry | retry_amended | retry_current_mapping | skip | undo_all", '
-        '"actor": {"name": "you"}, "reason": "why", "amended_input": {}, "result": {}}',
-    )
-    async def resolve_step(self, command: RepairCommand) -> SagaView:
-        """Take an operator's decision about a parked step."""
-        return self.saga.repair(command)
-
-    @resolve_step.validator
-    def _check_resolve_step(self, command: RepairCommand) -> None:
-        self.saga.check_repair(command, self.start.repair_roles)
-
-    @workflow.update(
-        name="decide",
-        description="Decide at a gate. One JSON value: "
-        '{"command_id": "any unique text", "step": "gate.credit-review", "outcome": '
-        '"approve | reject | send_back", "actor": {"name": "you", "roles": ["credit-manager"]}, '
-        '"reason": "why", "choice": null}',
-    )
-    async def decide(self, decision: GateDecision) -> SagaView:
-        """Take a decision at a gate."""
-        return self.saga.decide(decision)
-
-    @decide.validator
-    def _check_decide(self, decision: GateDecision) -> None:
-        self.saga.check_decision(decision)
-
-    @workflow.update(name="renew", description="Continue as new on current code while parked. Takes nothing.")
-    async def renew(self) -> SagaView:
-        """Move a parked saga to current code."""
-        return self.saga.renew()
-
-    @workflow.query(name="view", description="The saga's state: steps, records, failures, codes.")
-    def view(self) -> SagaView:
-        """The saga as every surface shows it."""
-        return self.saga.state.view()

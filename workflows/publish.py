@@ -10,8 +10,14 @@ from datetime import datetime
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    SearchAttributeUpdate,
+    TypedSearchAttributes,
+)
 
+from activities.contracts import StartSaga
 from canonical.names import SearchAttribute
 from canonical.saga import SagaStatus
 from workflows.details import details
@@ -25,7 +31,33 @@ SYSTEM = SearchAttributeKey.for_keyword(SearchAttribute.SYSTEM.value)
 CODE = SearchAttributeKey.for_keyword(SearchAttribute.PROJECT_CODE.value)
 PARKED_SINCE = SearchAttributeKey.for_datetime(SearchAttribute.PARKED_SINCE.value)
 
+REGION = SearchAttributeKey.for_keyword(SearchAttribute.REGION.value)
+BUSINESS_KEY = SearchAttributeKey.for_keyword(SearchAttribute.BUSINESS_KEY.value)
+
 _Facts = tuple[Any, ...]
+
+
+def at_start(start: StartSaga) -> TypedSearchAttributes:
+    """What a saga is found by from its first moment; set by whoever starts it. Plans are not listed."""
+    if start.plan:
+        return TypedSearchAttributes([])
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(STATUS, SagaStatus.RUNNING.value),
+            SearchAttributePair(BUSINESS_KEY, f"{start.system}/{start.record_id}"),
+            SearchAttributePair(REGION, start.region),
+        ]
+    )
+
+
+def summary_of(start: StartSaga) -> str:
+    """What a run is, on one line of the Web UI."""
+    return f"{type(start).__name__.removeprefix('Start')} {start.record_id}"[:180]
+
+
+def origin_of(start: StartSaga) -> str:
+    """Who started a run, and where to look closer."""
+    return f"Started by {start.actor}, region {start.region}. Inspect: `trueup show {start.saga_id}`"
 
 
 def publish(state: SagaState, stuck: StepRecord | None, before: _Facts, *, plan: bool) -> _Facts:

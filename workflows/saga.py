@@ -19,32 +19,26 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
-from activities.contracts import (
-    LedgerActivities,
-    RecordDecision,
-    StepOutcome,
-)
+from activities.contracts import NothingToAmend, StepOutcome
 from activities.options import CallClass
-from canonical.causes import Cause, Queue
-from canonical.failures import Failure, FailureKind
+from canonical.causes import Cause
+from canonical.failures import Failure
 from canonical.names import step_key
 from canonical.saga import (
-    GateDecision,
-    GateOutcome,
-    GateRequest,
-    RepairAction,
-    RepairCommand,
+    HeldItems,
     SagaStatus,
     SagaView,
     StepKind,
     StepState,
+    Tally,
+    Throughput,
 )
 from workflows import desk
-from workflows.failure import SagaStop, failure_of
-from workflows.kernel.core import result_type
-from workflows.kernel.unwinding import Unwinding
+from workflows.failure import PivotPassed, SagaStop, failure_of
+from workflows.kernel.children import Children
+from workflows.kernel.nature import OnCancel
 from workflows.state import StepRecord, UndoEntry
 
 C = TypeVar("C", bound=BaseModel)
@@ -54,7 +48,7 @@ FATAL = frozenset({Cause.BAD_INPUT, Cause.DEAL_NOT_FOUND, Cause.DEAL_NOT_WON})
 """Causes that end a saga before its first write: there is nothing in it to repair."""
 
 
-class Saga(Unwinding):
+class Saga(Children):
     """One saga's kernel. Held by the workflow object; the workflow's handlers delegate to it."""
 
     async def conduct(self, business: Callable[[], Coroutine[Any, Any, None]]) -> SagaView:
@@ -67,24 +61,45 @@ class Saga(Unwinding):
         if self.state.started_at is None:
             self.state.started_at = workflow.now()
         if not self.state.unwinding:
-            self._set_status(SagaStatus.RUNNING)
+            await self._attend(business)
+        while self.state.unwinding:
             try:
-                await self._shielded(business())
-                self._check_stop()  # a cancel during the last step counts, unless the pivot has passed
-                self._set_status(SagaStatus.PLANNED if self.start.plan else SagaStatus.COMPLETE)
-            except SagaStop as stop:
-                self.state.original = stop.failure
-                if self.state.undo:
-                    self.state.unwinding = True
-                else:
-                    self._set_status(stop.status)
-        if self.state.unwinding:
-            await self._shielded(self._unwind())
-            self._set_status(SagaStatus.UNDONE)
+                await self._shielded(self._unwind())
+                self._set_status(SagaStatus.UNDONE)
+                break
+            except PivotPassed as passed:
+                self._forward(passed)
+                await self._attend(business)
         if not self.start.plan:
             await self._shielded(self._finish())
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._end()
+
+    async def _attend(self, business: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run the business process until it is done or is to be undone."""
+        self._set_status(SagaStatus.RUNNING)
+        try:
+            await self._shielded(business())
+            self._check_stop()  # a cancel during the last step counts, unless the pivot has passed
+            self._set_status(SagaStatus.PLANNED if self.start.plan else SagaStatus.COMPLETE)
+        except SagaStop as stop:
+            self.state.original = stop.failure
+            if self._may_have_left_behind(stop.status):
+                await self._shielded(self._find_left_behind())
+            if self.state.undo and not self.state.pivot_passed:
+                self.state.unwinding = True
+            else:
+                self._set_status(stop.status)
+
+    def _may_have_left_behind(self, end: SagaStatus) -> bool:
+        """Whether an earlier run may have done what this one, reset to before it, knows nothing of: then the
+        end of this one undoes that too, also where nothing was written yet as far as it can tell.
+        """
+        if self.start.plan:
+            return False
+        if end is SagaStatus.FAILED and self.nature.on_cancel is OnCancel.UNDO:
+            return workflow.patched("left-behind-before-the-first-write")
+        return end is SagaStatus.UNDONE
 
     async def step(
         self,
@@ -98,6 +113,7 @@ class Saga(Unwinding):
         call: CallClass = CallClass.READ,
         system: str | None = None,
         stands_on: tuple[str, ...] = (),
+        interruptible: bool = False,
     ) -> R:
         """Perform one step to its end; a step that is already done returns its result.
 
@@ -111,6 +127,8 @@ class Saga(Unwinding):
             call: class of time limits.
             system: the connected system it talks to.
             stands_on: steps whose records its own hang on; they are undone only after it.
+            interruptible: the activity comes to an end in good order when the saga is to stop, and its
+                result says how far it came.
 
         Raises:
             SagaStop: the saga is to end: cancelled, undone by decision, or bad input.
@@ -126,7 +144,7 @@ class Saga(Unwinding):
             self._register_undo(record, queue, stands_on)
         while True:
             if record.state is not StepState.PARKED:
-                result = await self._attempt(record, method, command, queue, call, writes)
+                result = await self._attempt(record, method, command, queue, call, writes, interruptible)
                 if not isinstance(result, Failure):
                     return self._done(record, result)
                 failure = result
@@ -140,48 +158,6 @@ class Saga(Unwinding):
             skipped = await self._apply(record, repair, method)
             if skipped:
                 return self._result(record, method)
-
-    async def gate(self, request: GateRequest) -> GateDecision | None:
-        """Wait for a decision. None in plan mode, where nobody is asked.
-
-        Raises:
-            SagaStop: rejected, or the saga is to end.
-        """
-        record = self._record(request.step, request.title, StepKind.GATE, None)
-        if record.state is StepState.DONE:
-            return record.decision
-        self._check_stop()
-        if self.start.plan:
-            record.state, record.note = StepState.DONE, f"would ask: {request.question}"
-            return None
-        if record.state is not StepState.GATED:
-            record.gate, record.state, record.waiting_since = request, StepState.GATED, workflow.now()
-            self._changed(f"Waiting for a decision: {request.title}")
-        while True:
-            decision = await self._await_decision(record)
-            self._book(
-                LedgerActivities.record_decision,
-                RecordDecision(saga=self.ref, gate=decision, request=request),
-            )
-            if decision.outcome is GateOutcome.SEND_BACK:
-                record.note = f"sent back by {decision.actor}: {decision.reason}"
-                self._changed(f"Sent back: {request.title}")
-                continue
-            self._human_time(record)
-            record.state, record.decision = StepState.DONE, decision
-            record.note = f"{decision.outcome.value} by {decision.actor}" + (
-                f": {decision.reason}" if decision.reason else ""
-            )
-            self._changed()
-            if decision.outcome is GateOutcome.REJECT:
-                failure = Failure(
-                    kind=FailureKind.REPAIR,
-                    cause=Cause.CREDIT_REJECTED if request.gate == "credit-review" else Cause.CANCELLED,
-                    message=f"{request.title}: rejected by {decision.actor}. {decision.reason}".strip(),
-                    queue=Queue.SALES,
-                )
-                raise self._abort(SagaStop(SagaStatus.UNDONE, failure))
-            return decision
 
     async def together(self, *branches: Coroutine[Any, Any, R]) -> list[R]:
         """Run branches side by side and wait for all of them, whatever happens to one."""
@@ -210,6 +186,50 @@ class Saga(Unwinding):
         await self._apply(record, repair, None)
         return record.amended or {}
 
+    async def expect(
+        self, id_: str, title: str, failure: Failure, arrived: Callable[[], bool], seconds: float
+    ) -> None:
+        """Wait for what others are to send; when it has not come in time that becomes a case.
+
+        Args:
+            id_: names the wait; ``settled`` ends it once what was expected is there.
+            title: for people.
+            failure: what is waited for, whose case it becomes and what they can do.
+            arrived: whether something came: the caller looks whether it was that.
+            seconds: from now until it is a case.
+
+        Raises:
+            SagaStop: the saga is to end.
+        """
+        record = self._record(id_, title, StepKind.READ, None)
+        self._commands[id_] = (NothingToAmend(), None)
+        record.can_skip = False
+        if record.state is not StepState.PARKED:
+            record.state, record.failure, record.note = StepState.WAITING, failure, failure.message
+            record.waiting_since = workflow.now()
+            self._changed(failure.message)
+            came = await self._pause(lambda: arrived() or self._stop_wanted(), max(seconds, 0.001), id_)
+            self._human_time(record)
+            self._check_stop()
+            if came:
+                return
+            self._park(record, failure)
+        while not arrived():
+            if record.id in self._repairs:
+                await self._apply(record, self._repairs.pop(record.id), None)
+                return
+            answered = await self._pause(
+                lambda: arrived() or record.id in self._repairs or self._stop_wanted(),
+                self.start.timings.gate_reminder,
+                f"{id_}: still missing",
+            )
+            if self._stop_wanted():
+                record.state = StepState.PENDING
+                self._close_case(record, "the saga was stopped")
+                self._check_stop()
+            if not answered:
+                self._remind(record, f"still missing: {title}")
+
     def settled(self, id_: str, title: str, note: str | None = None) -> None:
         """What ``hold`` guarded is in order: close its case, show it as done."""
         record = self._record(id_, title, StepKind.READ, None)
@@ -234,6 +254,90 @@ class Saga(Unwinding):
                 record.state, record.result = StepState.PENDING, None
                 self._results.pop(id_, None)
 
+    def stage(self, id_: str, title: str, system: str | None = None) -> None:
+        """A line of the page for work that goes on in parts, in the order in which stages are named."""
+        self._record(id_, title, StepKind.FORWARD_ONLY, system)
+
+    def fold(self, id_: str, into: str, note: str) -> None:
+        """A finished part of a stage: what remains of it is the stage's own line.
+
+        However many parts there are, the saga's state stays as large as what is under way.
+        """
+        record, stage = self.state.step(id_), self.state.step(into)
+        if record is None or stage is None:
+            return
+        stage.attempts += record.attempts
+        stage.state, stage.note = StepState.DONE, note
+        self.state.steps.remove(record)
+        for kept in (self._results, self._commands):
+            kept.pop(id_, None)
+        self._changed()
+
+    def nothing_to_do(self, *stages: str) -> None:
+        """Stages that had no part are done too: the work is over."""
+        for id_ in stages:
+            record = self.state.step(id_)
+            if record is not None and record.state is StepState.PENDING:
+                record.state, record.note = StepState.DONE, "nothing to do"
+        self._changed()
+
+    def show(
+        self,
+        *,
+        tallies: tuple[Tally, ...] | None = None,
+        held: tuple[HeldItems, ...] | None = None,
+        rate: Throughput | None = None,
+    ) -> None:
+        """Show items and money by state, what is held and why, and how fast it goes."""
+        state = self.state
+        state.tallies = state.tallies if tallies is None else tallies
+        state.held = state.held if held is None else held
+        state.rate = rate or state.rate
+        self._changed()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the saga is to stop at its next boundary."""
+        return self._stop_wanted()
+
+    def checkpoint(self) -> None:
+        """A boundary.
+
+        Raises:
+            SagaStop: the saga is to stop here.
+        """
+        self._check_stop()
+
+    def renewal_due(self) -> bool:
+        """Whether a saga that goes on in pieces should come to a boundary and continue as new."""
+        return self._renew or workflow.info().is_continue_as_new_suggested()
+
+    async def rest(self, until: Callable[[], bool], seconds: float | None, summary: str) -> bool:
+        """Nothing is under way: wait until there is something to do (True) or the time has passed (False).
+
+        A renewal that is wanted meanwhile is one of the things to do: come to a boundary.
+
+        Raises:
+            SagaStop: the saga is to stop.
+        """
+
+        def awake() -> bool:
+            return until() or self._renew or self._stop_wanted()
+
+        if seconds is None:
+            await workflow.wait_condition(awake)
+            woken = True
+        else:
+            woken = await self._pause(awake, seconds, summary)
+        self._check_stop()
+        return woken
+
+    async def boundary(self) -> None:
+        """Nothing is under way, and ``state.progress`` says where to go on: continue as new."""
+        self._check_stop()
+        self._at_boundary = True
+        await workflow.wait_condition(lambda: not self._at_boundary)
+
     def amended(self, id_: str) -> dict[str, Any]:
         """A repair's merge patch for a step, {} when there is none."""
         record = self.state.step(id_)
@@ -247,6 +351,7 @@ class Saga(Unwinding):
         queue: str,
         call: CallClass,
         writes: bool,
+        interruptible: bool = False,
     ) -> R | Failure:
         if record.rounds == 0:
             # A step that waits stays shown as waiting while it tries again.
@@ -254,9 +359,14 @@ class Saga(Unwinding):
         record.attempts += 1
         self._changed()
         try:
-            result: R = await self._call(method, self._amend(record, command), record.title, queue, call)
+            result: R = await self._call(
+                method, self._amend(record, command), record.title, queue, call, interruptible
+            )
             return result
         except ActivityError as error:
+            if isinstance(error.cause, CancelledError) and self._stop_wanted():
+                record.state = StepState.PENDING  # it was not begun, or it ended without a word
+                self._check_stop()
             failure = failure_of(error, system=record.system, writes=writes)
         record.failure = failure
         if record.kind is StepKind.PIVOT and failure.maybe_landed:
@@ -287,12 +397,6 @@ class Saga(Unwinding):
         self._results[record.id] = result
         self._changed()
         return result
-
-    def _result(self, record: StepRecord, method: Callable[..., Awaitable[R]]) -> R:
-        if record.id not in self._results:
-            self._results[record.id] = TypeAdapter(result_type(method)).validate_python(record.result)
-        kept: R = self._results[record.id]
-        return kept
 
     def _register_undo(self, record: StepRecord, queue: str, stands_on: tuple[str, ...]) -> None:
         if any(entry.step == record.id for entry in self.state.undo):
@@ -325,50 +429,13 @@ class Saga(Unwinding):
                     raise
                 self.state.cancelled = True
                 if self.state.pivot_passed:
-                    self._changed("Cancel came after activation: the saga goes forward")
+                    self._changed(self.nature.cancel_too_late)
         try:
             task.result()
         except ValidationError as bug:
             # Only an undecodable start may fail the workflow by this; in our own code it is a bug, and a
             # bug waits for a corrected deployment with everything it built still registered for undo.
             raise RuntimeError(f"a value of ours does not validate: {bug}") from bug
-
-    async def _apply(
-        self, record: StepRecord, repair: RepairCommand, method: Callable[..., Any] | None
-    ) -> bool:
-        """Carry out a repair. True when the step was skipped and now has a result."""
-        self._book(LedgerActivities.record_decision, RecordDecision(saga=self.ref, repair=repair))
-        record.note = f"{repair.action.value} by {repair.actor}" + (
-            f": {repair.reason}" if repair.reason else ""
-        )
-        record.rounds = record.unknown_rounds = 0
-        match repair.action:
-            case RepairAction.UNDO_ALL:
-                record.state = StepState.PENDING
-                self._close_case(record, f"undone by {repair.actor}: {repair.reason}")
-                failure = record.failure or Failure(
-                    kind=FailureKind.REPAIR, cause=Cause.CANCELLED, message=repair.reason
-                )
-                raise self._abort(SagaStop(SagaStatus.UNDONE, failure))
-            case RepairAction.SKIP if method is not None:
-                record.state, record.result, record.failure = StepState.SKIPPED, repair.result, None
-                self._close_case(record, f"skipped by {repair.actor}: {repair.reason}")
-                kept = self._result(record, method)
-                if isinstance(kept, StepOutcome):
-                    record.records = kept.records
-                if record.kind is StepKind.PIVOT:
-                    self.state.pivot_passed = True
-                self._changed()
-                return True
-            case RepairAction.RETRY_AMENDED:
-                record.amended = desk.merge_patch(record.amended or {}, repair.amended_input or {})
-            case RepairAction.RETRY_CURRENT_MAPPING:
-                record.current_mapping = True
-            case _:
-                pass
-        record.state = StepState.RUNNING
-        self._changed()
-        return False
 
     def _end(self) -> SagaView:
         view = self.state.view()
@@ -392,7 +459,11 @@ class Saga(Unwinding):
         """Whether to continue as new now: wanted, and nothing in flight but waiting for people."""
         if self._in_flight or (self._books is not None and not self._books.done()):
             return False
-        if self._repairs or self._decisions or self.state.stuck() is None:
+        if self._repairs or self._decisions:
+            return False
+        if self._at_boundary:
+            return True
+        if self.state.stuck() is None:
             return False
         info = workflow.info()
         old = workflow.now() - info.start_time >= timedelta(seconds=self.start.timings.renew_after)

@@ -10,7 +10,18 @@ from pydantic import BaseModel, ConfigDict
 from canonical.failures import Failure
 from canonical.money import Money
 from canonical.refs import RecordRef
-from canonical.saga import GateDecision, GateRequest, SagaStatus, SagaView, StepKind, StepState, StepView
+from canonical.saga import (
+    GateDecision,
+    GateRequest,
+    HeldItems,
+    SagaStatus,
+    SagaView,
+    StepKind,
+    StepState,
+    StepView,
+    Tally,
+    Throughput,
+)
 
 STATE_VERSION = 1
 """Raise when a field changes its meaning; readers keep understanding all older versions."""
@@ -85,6 +96,13 @@ class SagaState(BaseModel):
     codes: dict[str, str] = {}
     gaps: list[str] = []
     at_stake: Money | None = None
+    conclusion: str = ""
+    """What came out, in a sentence: the end of the last headline."""
+    tallies: tuple[Tally, ...] = ()
+    held: tuple[HeldItems, ...] = ()
+    rate: Throughput | None = None
+    progress: dict[str, Any] = {}
+    """The business's own notes on how far it is, for sagas that go on in pieces."""
     pivot_passed: bool = False
     cancelled: bool = False
     unwinding: bool = False
@@ -140,6 +158,9 @@ class SagaState(BaseModel):
             cause=failure.cause if failure else None,
             queue=failure.queue if failure else None,
             at_stake=self.at_stake,
+            tallies=self.tallies,
+            held=self.held,
+            rate=self.rate,
             started_at=self.started_at,
             parked_since=self.parked_since,
             pivot_passed=self.pivot_passed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from pydantic import BaseModel
 from temporalio import workflow
@@ -22,6 +23,8 @@ from canonical.failures import Failure
 from canonical.names import LEDGER_QUEUE
 from workflows.kernel.core import Core, growing_pause
 from workflows.state import StepRecord
+
+R = TypeVar("R")
 
 
 class Books(Core):
@@ -41,14 +44,14 @@ class Books(Core):
         self._books = asyncio.create_task(entry())
 
     async def _execute_patiently(
-        self, method: Callable[..., Awaitable[None]], command: BaseModel, summary: str
-    ) -> None:
+        self, method: Callable[..., Awaitable[R]], command: BaseModel, summary: str
+    ) -> R:
         """Call the ledger until it answers: an outage delays, it never loses."""
         rounds = 0
         while True:
             try:
-                await self._call(method, command, summary, LEDGER_QUEUE, CallClass.LEDGER)
-                return
+                answer: R = await self._call(method, command, summary, LEDGER_QUEUE, CallClass.LEDGER)
+                return answer
             except ActivityError:
                 rounds += 1
             pause = growing_pause(self.start.timings, rounds)

@@ -15,7 +15,7 @@ from activities.contracts import (
     StartSaga,
 )
 from activities.options import CallClass, Timings, activity_config
-from canonical.causes import Cause, Queue
+from canonical.causes import Cause
 from canonical.failures import Failure, FailureKind
 from canonical.saga import (
     GateDecision,
@@ -25,6 +25,7 @@ from canonical.saga import (
     StepState,
 )
 from workflows.failure import SagaStop
+from workflows.kernel.nature import Nature
 from workflows.publish import publish
 from workflows.state import SagaState, StepRecord
 
@@ -35,8 +36,9 @@ SUMMARY_LIMIT = 120
 class Core:
     """The state and what moves it. Layers above add books, waiting, undo and steps."""
 
-    def __init__(self, name: str, start: StartSaga, title: str) -> None:
+    def __init__(self, name: str, start: StartSaga, title: str, nature: Nature | None = None) -> None:
         self.start = start
+        self.nature = nature or Nature()
         self.state = (
             SagaState.model_validate(start.state)
             if start.state
@@ -55,9 +57,12 @@ class Core:
         # The input and the activity of every step under way: what a repair is checked against.
         self._repairs: dict[str, RepairCommand] = {}
         self._decisions: dict[str, GateDecision] = {}
+        self._amendable: dict[str, type[BaseModel]] = {}
+        # The form of an amendment, of gates that take one.
         self._stop: SagaStop | None = None
         self._in_flight = 0
         self._renew = False
+        self._at_boundary = False
         self._books: asyncio.Task[None] | None = None
         self._published: tuple[Any, ...] = ()
 
@@ -88,17 +93,30 @@ class Core:
         title: str,
         queue: str,
         call: CallClass,
+        interruptible: bool = False,
     ) -> Any:
-        """Run one activity; every call of every saga goes through here."""
+        """Run one activity; every call of every saga goes through here.
+
+        An interruptible one is asked to come to an end when the saga is to stop: it ends in good order,
+        with a result that says how far it came.
+        """
         self._in_flight += 1
         try:
-            return await workflow.execute_activity(  # type: ignore[call-overload]
+            running = workflow.start_activity(  # type: ignore[call-overload]
                 activity_name(method),
                 command,
                 result_type=result_type(method),
                 summary=title[:SUMMARY_LIMIT],
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
+                if interruptible
+                else workflow.ActivityCancellationType.TRY_CANCEL,
                 **activity_config(queue, call, self.start.timings),
             )
+            if interruptible:
+                await workflow.wait_condition(lambda: running.done() or self._stop_wanted())
+                if not running.done():
+                    running.cancel()
+            return await running
         finally:
             self._in_flight -= 1
 
@@ -112,9 +130,10 @@ class Core:
     def _set_status(self, status: SagaStatus) -> None:
         self.state.status = status
         if status.is_final:
-            self.state.headline = _FINAL_WORDS[status].format(
-                codes=", ".join(self.state.codes.values()) or "none"
-            )
+            codes = ", ".join(self.state.codes.values()) or "none"
+            self.state.headline = self.nature.headline(status, codes)
+            if self.state.conclusion:
+                self.state.headline = f"{self.state.headline} {self.state.conclusion}"
             if self.state.original and status is not SagaStatus.COMPLETE:
                 self.state.headline += f" {self.state.original.message}"
         self._changed()
@@ -163,12 +182,12 @@ class Core:
             raise self._stop
         raise self._abort(
             SagaStop(
-                SagaStatus.UNDONE,
+                self.nature.cancelled_as,
                 Failure(
                     kind=FailureKind.REPAIR,
                     cause=Cause.CANCELLED,
                     message=f"Cancelled: {workflow.cancellation_reason() or 'no reason given'}.",
-                    queue=Queue.SALES,
+                    queue=self.nature.owner,
                 ),
             )
         )
@@ -202,14 +221,6 @@ MOST_DOUBLINGS = 30
 def growing_pause(timings: Timings, rounds: int) -> float:
     """Seconds before the next try: doubled every round, up to the ceiling."""
     return min(timings.wait_ceiling, timings.wait_first * 2.0 ** min(rounds, MOST_DOUBLINGS))
-
-
-_FINAL_WORDS = {
-    SagaStatus.COMPLETE: "Complete: project code {codes}.",
-    SagaStatus.UNDONE: "Undone: nothing of it remains.",
-    SagaStatus.FAILED: "Not started: nothing was written.",
-    SagaStatus.PLANNED: "Planned: nothing was written.",
-}
 
 
 def activity_name(method: Callable[..., Any]) -> str:

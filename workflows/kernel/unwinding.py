@@ -7,11 +7,14 @@ from temporalio.exceptions import ActivityError
 from activities.contracts import (
     EffectActivities,
     LedgerActivities,
+    LeftBehind,
     RecordDecision,
     UndoStep,
     UndoStepResult,
 )
 from activities.options import CallClass
+from canonical.causes import Cause
+from canonical.names import system_queue
 from canonical.refs import RecordRef
 from canonical.saga import (
     RepairAction,
@@ -19,7 +22,7 @@ from canonical.saga import (
     StepKind,
     StepState,
 )
-from workflows.failure import failure_of
+from workflows.failure import PivotPassed, failure_of
 from workflows.kernel.waiting import Waiting
 from workflows.state import StepRecord, UndoEntry
 
@@ -28,13 +31,20 @@ class Unwinding(Waiting):
     """Undoes steps by their keys."""
 
     async def retract(self, *steps: str) -> None:
-        """Undo these steps now, because the business no longer wants them; the saga goes on."""
+        """Undo these steps now, because the business no longer wants them; the saga goes on.
+
+        Past the pivot (which a run that was reset learns here) they stay.
+        """
         for entry in [entry for entry in reversed(self.state.undo) if entry.step in steps]:
             record = self._undo_record(entry)
-            while not await self._undo(entry, record):
-                await self._await_any_repair([entry])
-                if self._is_undone(entry):
-                    break
+            try:
+                while not await self._undo(entry, record):
+                    await self._await_any_repair([entry])
+                    if self._is_undone(entry):
+                        break
+            except PivotPassed as passed:
+                self._forward(passed)
+                return
             record.id = f"retracted.{entry.step}"
             self.state.undo.remove(entry)
             self.state.steps = [step for step in self.state.steps if step.id != entry.step]
@@ -88,6 +98,8 @@ class Unwinding(Waiting):
                     self._close_case(record, "resolved: undone")
                 self._changed()
                 return True
+            if failure.cause is Cause.PIVOT_PASSED:
+                raise PivotPassed(failure)
             record.failure = failure
             if self._passes(record, failure):
                 await self._wait(record, failure)
@@ -133,6 +145,38 @@ class Unwinding(Waiting):
                 self._close_case(record, f"handled by hand, says {repair.actor}: {repair.reason}")
             else:
                 record.state = StepState.PENDING
+
+    async def _find_left_behind(self) -> None:
+        """Register the undo of what an earlier run of this saga did and this one, reset, has not got to yet.
+
+        What it stands on nobody here knows, so it is taken to stand on everything before it.
+        """
+        left: LeftBehind = await self._execute_patiently(
+            LedgerActivities.left_behind, self.ref, "what is there to be undone"
+        )
+        for one in left.steps:
+            known = [entry.step for entry in self.state.undo]
+            if one.step not in known:
+                self.state.undo.append(
+                    UndoEntry(
+                        step=one.step,
+                        step_key=one.step_key,
+                        system=one.system,
+                        queue=system_queue(one.system),
+                        title=one.title,
+                        stands_on=tuple(known),
+                    )
+                )
+
+    def _forward(self, passed: PivotPassed) -> None:
+        """Take up the business again: what this run took for undoable is past its pivot, as the ledger
+        knows. The first undo finds that out, so nothing is undone yet.
+        """
+        begun = {_undo_id(entry.step) for entry in self.state.undo}
+        self.state.steps = [step for step in self.state.steps if step.id not in begun]
+        self.state.pivot_passed, self.state.unwinding = True, False
+        self.state.original = self._stop = None
+        self._changed(f"Not undone: {passed.failure.message}")
 
     def _undo_record(self, entry: UndoEntry) -> StepRecord:
         done = self.state.step(entry.step)

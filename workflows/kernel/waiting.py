@@ -98,7 +98,15 @@ class Waiting(Books):
         pending = command.step in self._repairs
         current, method = self._commands.get(command.step, (None, None))
         result = None if method is None else result_type(method)
-        desk.check_repair(self.state, command, roles, pending=pending, current=current, result_type=result)
+        desk.check_repair(
+            self.state,
+            command,
+            roles,
+            pending=pending,
+            current=current,
+            result_type=result,
+            nature=self.nature,
+        )
 
     def repair(self, command: RepairCommand) -> SagaView:
         """Take a checked repair; the waiting step acts on it."""
@@ -108,7 +116,7 @@ class Waiting(Books):
 
     def check_decision(self, decision: GateDecision) -> None:
         """Refuse a decision that makes no sense (``workflows.desk``)."""
-        desk.check_decision(self.state, decision)
+        desk.check_decision(self.state, decision, self._amendable.get(decision.step))
 
     def decide(self, decision: GateDecision) -> SagaView:
         """Take a checked decision."""

@@ -59,7 +59,7 @@ class Reading:
                 self.saga.settled(VALIDATE, "Validate", _warnings(plan))
                 return plan
             failure = _findings_failure(plan, deal)
-            if failure.cause in FATAL:
+            if failure.cause in FATAL and not self.saga.state.pivot_passed:
                 raise self.saga.stop(SagaStatus.FAILED, failure)
             amended = await self.saga.hold(VALIDATE, "Validate", failure, DealAmendment())
             self.saga.forget(READ_DEAL, ROUTE, *self.steps)

@@ -1,0 +1,1 @@
+"""Invoice feedback and the polls behind it."""
