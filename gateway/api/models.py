@@ -1,0 +1,235 @@
+"""Requests and answers of the process API. Amounts are decimal text; nothing is a binary fraction.
+
+Text that comes from vendors (titles, headlines) is plain text: whoever shows it escapes it for HTML, Markdown
+or CSV.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from canonical.causes import Cause, Queue
+from canonical.failures import Finding
+from canonical.money import Money
+from canonical.refs import RecordRef
+from canonical.saga import SagaStatus, StepKind, StepState
+from runtime.sections import NAME_PATTERN
+
+SystemName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+DealId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+SearchText = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,120}$")]
+Reason = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class Request(BaseModel):
+    """Base of every request: an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """Base of every answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Amount(Answer):
+    """Money."""
+
+    amount: str = Field(description="Decimal text, with the currency's own number of decimals.")
+    currency: str = Field(description="ISO 4217 code.")
+
+    @classmethod
+    def of(cls, money: Money | None) -> Amount | None:
+        """As the API writes it."""
+        return None if money is None else cls(amount=str(money.amount), currency=money.currency)
+
+
+class Record(Answer):
+    """A record in a connected system."""
+
+    system: str
+    type: str
+    id: str
+    url: str | None = None
+
+    @classmethod
+    def of(cls, ref: RecordRef) -> Record:
+        """As the API writes it."""
+        return cls(system=ref.system, type=ref.type, id=ref.id, url=ref.url)
+
+
+class ClientAccount(Answer):
+    """A client and what it is in each system."""
+
+    key: str
+    records: list[Record]
+    adopted: bool = Field(description="It was there before us, and a person confirmed the link.")
+
+
+class ClientAccounts(Answer):
+    """A page of client accounts."""
+
+    items: list[ClientAccount]
+    next: int | None = Field(description="Pass it as `after` for the next page; null on the last.")
+
+
+class StartProject(Request):
+    """Have a won deal set up: client, contract, project, delivery project."""
+
+    system: SystemName = Field(description="The CRM instance.")
+    deal_id: DealId = Field(description="The deal's id in the CRM.")
+    reason: Reason = ""
+
+
+class StartApprovedTime(Request):
+    """Have approved time and expenses of a route posted to the ERP."""
+
+    psa: SystemName = Field(description="The delivery system instance.")
+    erp: SystemName = Field(description="The ERP instance.")
+    through: date | None = Field(default=None, description="Last work date; everything approved when empty.")
+    reason: Reason = ""
+
+
+class Started(Answer):
+    """A saga that was asked for."""
+
+    saga_id: str
+    status: str = Field(description="`under way`, or `complete` when it was done before.")
+    href: str = Field(description="Where to look at it.")
+
+
+class Project(Answer):
+    """One contract's project."""
+
+    contract: str
+    legal_entity: str
+    currency: str
+    code: str = Field(description="The project code, the same in every system.")
+    records: list[Record]
+
+
+class Projects(Answer):
+    """The projects of a deal."""
+
+    saga_id: str
+    status: SagaStatus
+    items: list[Project]
+
+
+class UnbilledTime(Answer):
+    """Approved work that is not billed, for one reason and project."""
+
+    reason: str
+    cause: Cause | None
+    queue: Queue | None
+    legal_entity: str | None
+    project_code: str | None
+    items: int
+    minutes: int
+    amount: Amount | None
+    since: datetime | None
+
+
+class ApprovedTime(Answer):
+    """Approved work that is not billed."""
+
+    items: list[UnbilledTime]
+
+
+class InvoiceStatus(Answer):
+    """An invoice or credit in one ERP."""
+
+    key: str
+    kind: str
+    state: str
+    number: str | None
+    system: str
+    record_id: str | None
+    legal_entity: str
+    corrects: str | None
+    net: Amount | None
+    tax: Amount | None
+    gross: Amount | None
+    issued_on: date | None
+
+
+class InvoiceStatuses(Answer):
+    """Invoices and credits."""
+
+    items: list[InvoiceStatus]
+
+
+class StartValidation(Request):
+    """Check a deal before it is set up. Nothing is written."""
+
+    system: SystemName = Field(description="The CRM instance.")
+    deal_id: DealId = Field(description="The deal's id in the CRM.")
+
+
+class FindingBody(Answer):
+    """One thing that stands in the way, or is worth knowing."""
+
+    cause: Cause
+    severity: str
+    message: str
+    remedy: str
+    queue: Queue
+    field: str | None
+    record: Record | None
+
+    @classmethod
+    def of(cls, finding: Finding) -> FindingBody:
+        """As the API writes it."""
+        return cls(
+            cause=finding.cause,
+            severity=finding.severity.value,
+            message=finding.message,
+            remedy=finding.remedy,
+            queue=finding.queue,
+            field=finding.field,
+            record=Record.of(finding.record) if finding.record else None,
+        )
+
+
+class Validation(Answer):
+    """What the pre-flight found."""
+
+    valid: bool = Field(description="Nothing stands in the way of setting the deal up.")
+    findings: list[FindingBody]
+    writes: int = Field(description="How many records would be made or changed.")
+    questions: list[str] = Field(description="What people would be asked before the first write.")
+    detail: str
+
+
+class Step(Answer):
+    """One step of a saga."""
+
+    id: str
+    title: str
+    kind: StepKind
+    state: StepState
+    system: str | None
+    records: list[Record]
+
+
+class SagaBody(Answer):
+    """A saga as it stands."""
+
+    saga_id: str
+    saga: str
+    status: SagaStatus
+    headline: str
+    business_key: str
+    region: str
+    codes: dict[str, str] = Field(description="Project code by contract.")
+    cause: Cause | None
+    queue: Queue | None
+    started_at: datetime | None
+    trace_id: str
+    steps: list[Step]
+    source: str = Field(description="`live`, or `ledger` for what was last written down.")
