@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from canonical.refs import RecordRef, SystemRole
 from cli import scan as scanning
 from cli.command import command
 from cli.output import Cell, Complaint, Exit, Report, Table, Value, count
+from cli.reviewed import Reviewed
 from cli.session import Session
 from ledger.audit import DECISIONS_CHAIN
 from ledger.links import NewLink
@@ -40,29 +41,15 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass
-class Row:
-    """One line of the file and what checking it found."""
+class Row(Reviewed):
+    """One line of the file: a record and what it is linked to."""
 
-    number: int
+    DONE = "linked"
+
     kind: str
     key: str
     record: RecordRef
     evidence: str
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    known: bool = False
-    """Linked to this record already."""
-    linked: bool = False
-    """Linked just now."""
-
-    @property
-    def verdict(self) -> str:
-        """One word for the review."""
-        if self.problems:
-            return "refused"
-        if self.known:
-            return "linked before"
-        return "linked" if self.linked else "to be linked"
 
     def facts(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -110,7 +97,7 @@ async def adopt(
         return _report(rows, left_out, file, None)
     done = await _link(session, await session.ledger(), rows, file)
     for row in rows:
-        row.linked = not row.known
+        row.written = not row.known
     return _report(rows, left_out, file, "Done.", applied=done)
 
 

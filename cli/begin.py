@@ -26,18 +26,48 @@ class Begun:
     """The last view of one that was complete before."""
 
 
-def only_opportunity_to_project(saga: SagaName) -> None:
-    """Refuse the sagas that are not started by hand.
+def refuse_saga(saga: SagaName) -> None:
+    """Refuse the sagas that no deal starts, with what does.
 
     Raises:
         Complaint: it is another one.
     """
-    if saga is not SagaName.OPPORTUNITY_TO_PROJECT:
-        raise Complaint(
-            f"{saga.value} cannot be started from here.",
-            remedy=f"Only {SagaName.OPPORTUNITY_TO_PROJECT.value} takes a deal.",
-            code=Exit.USAGE,
-        )
+    if saga is SagaName.OPPORTUNITY_TO_PROJECT:
+        return
+    remedies = {
+        SagaName.TIME_TO_BILLING: (
+            "It takes a route and a cutoff:",
+            "trueup start time-to-billing --cutoff DAY",
+        ),
+        SagaName.POST_APPROVED_TIME: ("It takes a route:", "trueup start post-approved-time"),
+        SagaName.BILL_CONTRACT: (
+            "Time-to-billing starts it for every group that is due:",
+            "trueup start time-to-billing --cutoff DAY",
+        ),
+        SagaName.CREDIT_INVOICE: (
+            "It is proposed when a billed line changes at its source; decide it with:",
+            "trueup approvals",
+        ),
+        SagaName.REVERSE_POSTED: (
+            "Postings are taken back by another command:",
+            "trueup reverse --help",
+        ),
+        SagaName.CHANGE_RATES: ("Rates come from a file:", "trueup rates import FILE"),
+        SagaName.INVOICE_FEEDBACK: (
+            "It takes ids of invoices in the ERP:",
+            "trueup start invoice-feedback ID",
+        ),
+        SagaName.POLL_CHANGES: ("Schedules start it; by hand:", "trueup invoices --poll"),
+        SagaName.CONTRACT_CHANGES: (
+            "It begins with the contract's first change order:",
+            "trueup start change-order FILE",
+        ),
+        SagaName.RELEASE_HELD: ("Held items are let go by cause:", "trueup resolve --cause CODE"),
+    }
+    remedy, command = remedies.get(saga, ("It is not built yet.", None))
+    raise Complaint(
+        f"{saga.value} is not started with a deal.", remedy=remedy, command=command, code=Exit.USAGE
+    )
 
 
 async def prepared(session: Session, deal: str, system: str, reason: str, *, plan: bool) -> StartSaga:

@@ -1,4 +1,6 @@
-"""``trueup demo``: six won deals carried through a simulated firm, faults and all, in a minute or two."""
+"""``trueup demo``: six won deals carried through a simulated firm, faults and all, and a month of one of them
+billed and paid, in a minute or two.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +32,8 @@ from canonical.saga import (
     SagaView,
     StepState,
 )
+from cli.demo_billing import BillingAct
+from cli.demo_payment import PaymentAct
 from cli.local import deals
 from cli.local.deals import Deal
 from cli.local.stack import Stack
@@ -53,6 +57,8 @@ class Figures:
     """What the demo shows, for ``--json`` and the tests."""
 
     codes: dict[str, str] = field(default_factory=dict)
+    invoices: dict[str, str] = field(default_factory=dict)
+    paid: dict[str, str] = field(default_factory=dict)
     healed: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     seconds: float = 0
@@ -79,6 +85,8 @@ class Demo:
         await self.missing_tax_registration()
         await self.cancelled_half_way()
         await self.lost_answer()
+        await self.month_billed()
+        await self.invoice_paid()
         self.show_mail()
         self.figures.seconds = round(time.monotonic() - began, 1)
         return self.figures
@@ -201,6 +209,40 @@ class Demo:
         self.expect(fired == 1 and len(named) == 1, "the lost answer made a duplicate")
         self.keep(deals.SABLE, view)
         self.figures.healed.append("lost answer after commit: 1 customer, no duplicate")
+
+    async def month_billed(self) -> None:
+        """A month of approved time becomes cost and an invoice; one line is repaired, the draft reviewed."""
+        self.act("7", "A month of approved time becomes cost in NetSuite, then one reviewed invoice")
+        act = BillingAct(
+            self.stack,
+            self.client,
+            self.settings,
+            self.mapping,
+            self.actor,
+            self.say,
+            records=self.records,
+            expect=self.expect,
+        )
+        self.figures.invoices[deals.LUMEN.name] = await act.play(self.figures.codes[deals.LUMEN.name])
+        self.figures.healed.append(
+            "an entry without a role: held by itself, corrected in Kantata, posted by the next run"
+        )
+
+    async def invoice_paid(self) -> None:
+        """The invoice is paid in two parts, deal and project show it, one command prints the line."""
+        self.act("8", "The client pays in two parts; the deal in Salesforce shows it without anybody asking")
+        act = PaymentAct(
+            self.stack,
+            self.client,
+            self.settings,
+            self.mapping,
+            self.actor,
+            self.say,
+            records=self.records,
+            expect=self.expect,
+        )
+        paid = await act.play(deals.LUMEN, self.figures.codes[deals.LUMEN.name])
+        self.figures.paid[deals.LUMEN.name] = paid
 
     # --- moves ---------------------------------------------------------------------------------------
 
@@ -376,7 +418,7 @@ def _difference(before: dict[str, int], after: dict[str, int]) -> str:
 
 async def run(stack: Stack, say: Console) -> Figures:
     """Start the firm, play all acts; the caller stops the stack."""
-    say.print("[bold]Trueup: from a closed-won deal to an active project, on this machine[/bold]")
+    say.print("[bold]Trueup: from a closed-won deal to a paid invoice, on this machine[/bold]")
     say.print(
         "Starting a Temporal server, simulated Salesforce, NetSuite and Kantata, mail, and a worker ..."
     )
@@ -390,7 +432,7 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Keep logs and ledger in this folder.")] = None,
 ) -> None:
-    """Carry six deals through a simulated firm; ends by itself."""
+    """Carry six deals through a simulated firm, bill a month of one, have it paid; ends by itself."""
     folder = keep or Path(".trueup") / f"demo-{os.getpid()}"
     say = Console(file=sys.stderr if as_json else sys.stdout, highlight=False, quiet=as_json, soft_wrap=True)
     stack = Stack(folder.absolute(), ui=False)
@@ -415,7 +457,9 @@ def demo(
 def _summary(figures: Figures, say: Console, folder: Path) -> None:
     say.print(f"\n[bold]Carried through in {figures.seconds:.0f} s[/bold]")
     for name, codes in figures.codes.items():
-        say.print(f"  {name}: project code {codes}")
+        invoiced = f", invoice {figures.invoices[name]}" if name in figures.invoices else ""
+        invoiced += ", paid" if name in figures.paid else ""
+        say.print(f"  {name}: project code {codes}{invoiced}")
     say.print("[bold]Healed[/bold]")
     for one in figures.healed:
         say.print(f"  {one}")

@@ -16,19 +16,23 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from canonical.failures import ConfigurationError, SystemFailure
-from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
+from canonical.names import EVENTS_QUEUE, LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
 from canonical.operations import HealthCheck, HealthState
 from canonical.refs import SystemRole
 from cli.command import command
 from cli.output import Exit, Report, Table, Value, count
 from cli.session import Session
+from ledger.inbox import InboxState
 from ledger.migrate import migrate
 from rules.routing import find_route
 from runtime import search_attributes
 from runtime.client import target
 from wiring.systems import vendor_settings
+from wiring.webhooks import receivers, senders
 
 OURS = "trueup"
+LATE = timedelta(minutes=10)
+"""An event of ours that waits longer to be handed over is waiting for a gateway."""
 OK, WARNING, BROKEN = HealthState.OK, HealthState.WARNING, HealthState.BROKEN
 LONG_POLL = timedelta(seconds=75)
 """A worker's poll waits up to 60 seconds at the server."""
@@ -61,6 +65,8 @@ async def doctor(
             ("limits", _limits),
             ("routes", _routes),
             ("people", _people),
+            ("gateway", _gateway),
+            ("outbox", _outbox),
             ("connected systems", _systems),
         ):
             progress.tell(f"Checking {name}")
@@ -107,6 +113,8 @@ async def _temporal(session: Session, apply: bool) -> list[HealthCheck]:
 async def _workers(session: Session, client: Client) -> list[HealthCheck]:
     wanted = [(WORKFLOW_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW)]
     wanted.append((LEDGER_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
+    if session.settings.gateway.subscriptions:
+        wanted.append((EVENTS_QUEUE, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
     for name, section in session.settings.systems.items():
         if set(section.roles) & set(SAGA_ROLES):
             wanted.append((system_queue(name), TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
@@ -222,6 +230,46 @@ async def _people(session: Session, apply: bool) -> list[HealthCheck]:
         detail = f"nobody in [actors] has the role {', '.join(nobody)}"
         return [_line("people", WARNING, detail, "Add the people with their roles to [actors].")]
     return [_line("people", OK, f"{count(len(actors), 'actor')} configured")]
+
+
+async def _gateway(session: Session, apply: bool) -> list[HealthCheck]:
+    """The front door's configuration, where there is one; its secrets as far as they are here."""
+    section = session.settings.gateway
+    if not (section.sources or section.subscriptions or section.tokens):
+        return []
+    secrets: list[str] = []
+    for receiver in receivers(session.settings).values():
+        secrets += receiver.missing()
+    for sender in senders(session.settings).values():
+        secrets += sender.missing()
+    if section.tokens and not section.tokens.keys_file.is_file():
+        secrets.append(f"file {section.tokens.keys_file}")
+    lines = []
+    if secrets:
+        remedy = "Fine if the gateway runs elsewhere and has them; else provide them."
+        lines.append(_line("gateway secrets", WARNING, f"not here: {', '.join(secrets)}", remedy))
+    parked = (await (await session.ledger()).inbox_counts()).get(InboxState.PARKED, 0)
+    if parked:
+        lines.append(_line("inbox", WARNING, f"{count(parked, 'event')} parked", "See `trueup inbox`."))
+    said = f"{count(len(section.sources), 'source')}, {count(len(section.clients), 'client')}"
+    return lines or [_line("gateway", OK, f"{said}, {count(len(section.subscriptions), 'subscription')}")]
+
+
+async def _outbox(session: Session, apply: bool) -> list[HealthCheck]:
+    """Events of ours that do not get where they are to go."""
+    ledger = await session.ledger()
+    lines = []
+    for name, number in (await ledger.undelivered_counts()).items():
+        said = f"{count(number, 'event')} not taken by {name}"
+        lines.append(_line("outbox", WARNING, said, "Mend the receiver, then `trueup outbox --retry`."))
+    waiting = await ledger.untold_counts()
+    listened = bool(session.settings.gateway.subscriptions)
+    if listened and waiting.oldest is not None and datetime.now(UTC) - waiting.oldest > LATE:
+        since = f"{waiting.oldest:%Y-%m-%d %H:%M} UTC"
+        said = f"{count(waiting.events, 'event')} not handed over, the oldest of {since}"
+        remedy = "Events go out while a `trueup gateway` runs; see its log."
+        lines.append(_line("outbox", WARNING, said, remedy))
+    return lines
 
 
 async def _systems(session: Session, apply: bool) -> list[HealthCheck]:

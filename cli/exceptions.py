@@ -9,6 +9,9 @@ import typer
 
 from canonical.causes import Cause, Queue
 from canonical.saga import CaseState
+from cli.billing.held import exceptions_table, group_facts, held_groups
+from cli.billing.words import of_hours
+from cli.causes import CauseOption
 from cli.command import command
 from cli.output import Cell, Report, Table, Value, age, count, duration, worth
 from cli.session import Session
@@ -28,15 +31,19 @@ def register(app: typer.Typer) -> None:
 async def exceptions(
     session: Session,
     queue: Annotated[Queue | None, typer.Option("--queue", help="Only of this queue.")] = None,
-    cause: Annotated[Cause | None, typer.Option("--cause", help="Only with this cause code.")] = None,
+    cause: CauseOption = None,
     mine: Annotated[bool, typer.Option("--mine", help="Only what I own or my roles may repair.")] = False,
     region: Annotated[str | None, typer.Option("--region", help="Only of this region.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Cases shown at most.")] = 50,
 ) -> Report:
-    """List exceptions, dearest and oldest first, with owner, remedy and the next command."""
+    """List exceptions, dearest and oldest first: stuck sagas, then held items by cause and project."""
     ledger = await session.ledger()
     now = datetime.now(UTC)
     found = await _open(ledger, queue, cause, region)
+    # Items are the deployment's own: it serves one region.
+    items = await held_groups(ledger, queue=queue, cause=cause) if _serves(session, region) else []
+    if mine:
+        items = [one for one in items if one.queue and _repairs(session, one.queue.value)]
     if mine:
         found = [row for row in found if _is_mine(session, row)]
     found.sort(key=lambda row: _weight(row, now), reverse=True)
@@ -45,13 +52,24 @@ async def exceptions(
     said = f"{count(len(lasting), 'exception')} {'needs' if len(lasting) == 1 else 'need'} a person"
     said += f", {stake} at stake" if stake else ""
     said += f"; {len(found) - len(lasting)} more pass by themselves." if len(found) > len(lasting) else "."
+    if items:
+        number = sum(one.items for one in items)
+        said += f" {count(number, 'item')} {'is' if number == 1 else 'are'} held"
+        said += of_hours(sum(one.minutes for one in items))
+        money = worth(one.amount for one in items)
+        said += f", {money}." if money else "."
     parts: list[Table | str] = []
     if found:
         parts.append(_groups(found, now))
         parts.append(_cases(session, found[:limit], now))
     if len(found) > limit:
         parts.append(f"Only the first {limit} of {len(found)}; narrow the list or raise --limit.")
+    if items:
+        parts.append(exceptions_table(items[:limit], now))
+    if len(items) > limit:
+        parts.append(f"Only the first {limit} of {len(items)} groups of items; raise --limit.")
     data = {
+        "items": [group_facts(one) for one in items],
         "groups": [
             {
                 "queue": key[0],
@@ -93,8 +111,16 @@ async def _open(
 
 def _is_mine(session: Session, row: CaseRow) -> bool:
     actor, queue = session.actor, row.case.failure.queue.value
+    return row.case.owner == actor.name or row.case.owner in actor.roles or _repairs(session, queue)
+
+
+def _repairs(session: Session, queue: str) -> bool:
     allowed = session.settings.policies.repair_roles.get(queue, ())
-    return row.case.owner == actor.name or row.case.owner in actor.roles or bool({*allowed} & {*actor.roles})
+    return bool({*allowed} & {*session.actor.roles})
+
+
+def _serves(session: Session, region: str | None) -> bool:
+    return region in (None, session.settings.about.region)
 
 
 def _weight(row: CaseRow, now: datetime) -> tuple[bool, float, float]:
@@ -157,4 +183,6 @@ def _cases(session: Session, found: list[CaseRow], now: datetime) -> Table:
 
 def next_command(row: CaseRow) -> str:
     """What to type about a case."""
+    if row.case.failure.cause is Cause.EVENT_NOT_TAKEN:
+        return f"trueup outbox --subscription {row.case.business_key.rpartition('/')[2]}"
     return f"trueup show {row.case.saga_id}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated
 
 import typer
 
-from canonical.causes import Cause
+from cli.causes import no_cause, read_cause
 from cli.command import command
 from cli.output import Complaint, Exit, Report, Table
 from cli.session import Session
@@ -34,17 +33,16 @@ async def explain(
             {"causes": list(CATALOGUE.values())},
             [Table(("queue", "cause", "meaning"), rows)],
         )
-    wanted = code.upper().replace("-", "_")
-    if wanted not in set(Cause):
-        near = difflib.get_close_matches(wanted, list(Cause), n=3, cutoff=0.5)
+    found, near = read_cause(code)
+    if found is None:
         raise Complaint(
-            f"There is no cause {code!r}." + (f" Did you mean {', '.join(near)}?" if near else ""),
+            no_cause(code, near),
             remedy="List them all:",
             command="trueup explain",
             code=Exit.USAGE,
             details=near,
         )
-    entry = CATALOGUE[Cause(wanted)]
+    entry = CATALOGUE[found]
     return Report(
         f"{entry.code.value}: {entry.meaning}",
         {"cause": entry},

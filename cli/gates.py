@@ -11,6 +11,7 @@ import typer
 from canonical.names import SearchAttribute
 from canonical.saga import GateDecision, GateOutcome, SagaStatus, SagaView, StepView
 from cli import sagas, words
+from cli.billing import review
 from cli.command import As, Config, Json, command, entry
 from cli.output import Complaint, Exit, Report, Table, Value, count, when, worth
 from cli.repair import live, update
@@ -27,12 +28,13 @@ Why = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands; without a sub-command it lists."""
-    group = typer.Typer(help="Decisions that sagas wait for: list, approve, reject, send-back.")
+    group = typer.Typer(help="Decisions that sagas wait for: list, show, approve, reject, change lines.")
     group.callback(invoke_without_command=True)(_list_by_default)
     command(group, "list")(approvals)
     command(group, "approve")(approve)
     command(group, "reject")(reject)
     command(group, "send-back")(send_back)
+    review.register(group)
     app.add_typer(group, name="approvals")
 
 
@@ -133,7 +135,7 @@ async def decide(
     """
     if outcome is not GateOutcome.APPROVE and not reason:
         raise Complaint(f"{outcome.value.replace('_', '-')} needs --reason.", code=Exit.USAGE)
-    name = await sagas.find(session, saga)
+    name = await review.find_run(session, saga)
     view = await live(session, name)
     chosen = _the_gate(view, step)
     decision = GateDecision(
@@ -151,10 +153,14 @@ async def decide(
         GateOutcome.SEND_BACK: "sent back; the question stays open",
     }
     return Report(
-        f"'{chosen}' of deal {words.deal_of(view)} is {words_[outcome]}.",
+        f"'{chosen}' of {_lower(words.subject(view))} is {words_[outcome]}.",
         {"saga_id": name, "decision": decision},
         [f"  trueup show {name}"],
     )
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
 
 
 def _the_gate(view: SagaView, step: str | None) -> str:

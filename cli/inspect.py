@@ -1,4 +1,4 @@
-"""``trueup list`` and ``trueup show``: which sagas there are, and all about one."""
+"""``trueup list`` and ``trueup show``: which sagas there are, and all about one; or an invoice, an item."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from temporalio.client import Client
 
 from canonical.causes import Cause, Queue
 from canonical.money import Money
-from canonical.names import SearchAttribute
+from canonical.names import SagaName, SearchAttribute
 from canonical.saga import CaseState, SagaStatus, SagaView
 from cli import sagas, words
+from cli.billing import look
+from cli.billing.words import figures
+from cli.causes import CauseOption
 from cli.command import command
-from cli.output import Report, Table, Value, age, count, duration, moment, when, worth
+from cli.output import Complaint, Report, Table, Value, age, count, duration, moment, when, worth
 from cli.session import Session
 from ledger.rows import CaseRow, DecisionRow, SagaRow
 from ledger.store import Ledger
@@ -106,7 +109,7 @@ async def list_sagas(
     session: Session,
     status: Annotated[SagaStatus | None, typer.Option("--status", help="Only in this state.")] = None,
     queue: Annotated[Queue | None, typer.Option("--queue", help="Only of this exception queue.")] = None,
-    cause: Annotated[Cause | None, typer.Option("--cause", help="Only with this cause code.")] = None,
+    cause: CauseOption = None,
     system: Annotated[str | None, typer.Option("--system", help="Only stuck at this system.")] = None,
     region: Annotated[str | None, typer.Option("--region", help="Only of this region.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="Started since: 7d, 12h, a date.")] = None,
@@ -260,10 +263,27 @@ async def open_cases(ledger: Ledger, *, most: int = 20_000) -> dict[str, CaseRow
 
 async def show(
     session: Session,
-    saga: Annotated[str, typer.Argument(help="Saga id, deal id, project code, or the end of an id.")],
+    saga: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Saga, deal, project code or the end of an id; an invoice, an item or its source.",
+        ),
+    ],
 ) -> Report:
-    """Show one saga: steps, records with links, what is wrong, who acts, what to type, who decided what."""
-    name = await sagas.find(session, saga)
+    """Show one saga: steps, records with links, what is wrong, who acts, what to type, who decided what.
+
+    An invoice is named by its key or number, an item by its key, its source record or its posting.
+    """
+    if (found := await look.find(session, saga)) is not None:
+        return found
+    otherwise = Complaint(
+        f"No saga, deal, project code, invoice or item {saga!r} is known.",
+        remedy="List sagas, decisions, or what is not billed; or start a saga for a deal:",
+        command="trueup list   |   trueup approvals   |   trueup unbilled   |   "
+        f"trueup start {SagaName.OPPORTUNITY_TO_PROJECT.value} DEAL_ID",
+    )
+    name = await sagas.find(session, saga, otherwise)
     with session.working(f"Asking {name}"):
         seen = await sagas.see(session, name)
     ledger = await session.ledger()
@@ -271,7 +291,7 @@ async def show(
     now = datetime.now(UTC)
     clock = sagas.clock(seen, now)
     view = seen.view
-    parts: list[Table | str] = [_facts(session, seen, clock)]
+    parts: list[Table | str] = [_facts(session, seen, clock), *figures(view)]
     if view.steps:
         parts.append(words.step_table(view))
     parts += words.trouble(view)

@@ -11,7 +11,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import adopt, deals, doctor, exceptions, explain, gates, inspect, plan, repair, start, trace
+from cli import (
+    adopt,
+    changes,
+    deals,
+    doctor,
+    exceptions,
+    explain,
+    gates,
+    inbox,
+    inspect,
+    invoices,
+    outbox,
+    plan,
+    repair,
+    slo,
+    start,
+    trace,
+)
+from cli.billing import close, openings, rates, reverse, schedules, unbilled
 from cli.output import Exit
 from runtime.lifecycle import exit_now
 
@@ -59,7 +77,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (start, inspect, plan, repair, gates, exceptions, trace, deals, adopt, explain, doctor):
+for module in (
+    start, inspect, plan, repair, gates, exceptions, unbilled, close, reverse, openings, rates, schedules,
+    changes, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
+):  # fmt: skip
     module.register(app)
 
 
@@ -78,6 +99,19 @@ def worker(
     arguments = [sys.executable, "-m", "worker"]
     arguments += ["--config", str(config)] if config else []
     arguments += ["--queues", queues] if queues else []
+    arguments += ["--json"] if as_json else []
+    sys.stdout.flush()
+    os.execv(sys.executable, arguments)
+
+
+@app.command("gateway")
+def gateway(
+    config: Annotated[Path | None, typer.Option("--config", help="trueup.toml.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object once it serves.")] = False,
+) -> None:
+    """Serve webhooks and the process API in place of this process."""
+    arguments = [sys.executable, "-m", "gateway"]
+    arguments += ["--config", str(config)] if config else []
     arguments += ["--json"] if as_json else []
     sys.stdout.flush()
     os.execv(sys.executable, arguments)

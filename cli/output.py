@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -97,6 +98,8 @@ class Complaint(Exception):
 
 def print_report(report: Report, *, as_json: bool) -> None:
     """Print to standard output."""
+    if report.sentence.startswith("no "):  # a count of nothing; a name keeps its own letters
+        report.sentence = f"N{report.sentence[1:]}"
     if as_json:
         _print_json({"message": report.sentence, "exit_code": int(report.code), **report.data})
         return
@@ -133,8 +136,8 @@ def _print_rich(report: Report) -> None:
             console.print(Text(clean_lines(part)))
             continue
         table = RichTable(title=part.title or None, title_justify="left", box=None, pad_edge=False)
-        for column in part.columns:
-            table.add_column(column, overflow="fold")
+        for column, right in zip(part.columns, figures(part), strict=True):
+            table.add_column(column, overflow="fold", justify="right" if right else "left")
         for row in part.rows:
             table.add_row(*(_rich(value) for value in row))
         console.print(table)
@@ -163,9 +166,25 @@ def plain_table(table: Table) -> list[str]:
     """Aligned columns without decoration or truncation, for pipes and files."""
     rows = [list(table.columns), *([_plain(value) for value in row] for row in table.rows)]
     widths = [max(len(row[index]) for row in rows) for index in range(len(table.columns))]
+    layout = list(zip(widths, figures(table), strict=True))
     return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(
+            text.rjust(width) if right else text.ljust(width)
+            for text, (width, right) in zip(row, layout, strict=True)
+        ).rstrip()
+        for row in rows
     ]
+
+
+_FIGURE = re.compile(r"-|(?:[A-Z]{3} )?-?\d[\d,]*(?:[.:]\d+)?")
+
+
+def figures(table: Table) -> list[bool]:
+    """By column: whether it holds nothing but counts, hours or amounts, which stand below one another by
+    their last digit.
+    """
+    columns = [[_plain(row[index]) for row in table.rows] for index in range(len(table.columns))]
+    return [any(column) and all(_FIGURE.fullmatch(cell) for cell in column if cell) for column in columns]
 
 
 def _plain(value: Value) -> str:

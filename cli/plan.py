@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 from temporalio.client import WorkflowFailureError
-from temporalio.exceptions import ApplicationError
 
 from canonical.failures import Failure
 from canonical.names import SagaName
 from canonical.saga import SagaView, StepKind
 from canonical.writes import WriteKind
 from cli import sagas, words
-from cli.begin import only_opportunity_to_project, prepared
+from cli.begin import prepared, refuse_saga
 from cli.command import command
 from cli.output import Complaint, Exit, Report, Table, count
 from cli.session import Session
+from wiring.start import failure_in
 from wiring.start import start as start_saga
 
 
@@ -40,7 +39,7 @@ async def plan(
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")] = 120,
 ) -> Report:
     """Show every write a saga would make, in order, or everything that stands in its way. Writes nothing."""
-    only_opportunity_to_project(saga)
+    refuse_saga(saga)
     return await plan_deal(session, deal, session.crm(system), out, timeout)
 
 
@@ -60,7 +59,7 @@ async def plan_deal(session: Session, deal: str, system: str, out: Path | None, 
             await handle.terminate(reason="nobody waits for this plan any more")
             raise await _late(session, given.saga_id, timeout) from None
         except WorkflowFailureError as error:
-            return _refused(session, system, deal, _failure_in(error))
+            return _refused(session, system, deal, failure_in(error))
     ref = f"{system}/{deal}"
     if out is not None:
         _keep(out, ref, view)
@@ -89,16 +88,6 @@ async def _late(session: Session, saga: str, timeout: float) -> Complaint:
         remedy="Try again, or allow more time with --timeout.",
         details=view,
     )
-
-
-def _failure_in(error: WorkflowFailureError) -> Failure | None:
-    cause = error.cause
-    if isinstance(cause, ApplicationError) and cause.details:
-        try:
-            return Failure.model_validate(cause.details[0]["failure"])
-        except (ValidationError, KeyError, TypeError):
-            return None
-    return None
 
 
 def _refused(session: Session, system: str, deal: str, failure: Failure | None) -> Report:

@@ -14,14 +14,20 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from canonical.causes import Cause
+from canonical.names import saga_parts
 from canonical.saga import GateDecision, RepairAction, RepairCommand, SagaStatus, SagaView, StepView
+from canonical.unbilled import UnbilledGroup
 from cli import sagas, words
 from cli.ask import confirmed
+from cli.billing.held import held_groups, let_go
+from cli.billing.words import NATURES
+from cli.causes import AllOfCause
 from cli.command import command
 from cli.follow import Followed, follow, undone_or_blocked
-from cli.inspect import Filter, select
+from cli.inspect import Filter, Listed, select
 from cli.output import Cell, Complaint, Exit, Report, Table, Value, count, worth
 from cli.session import Session, command_id
+from workflows.kernel.nature import OnCancel
 from workflows.opportunity_to_project import OpportunityToProject
 
 MOST_AT_ONCE = 1_000
@@ -67,7 +73,10 @@ async def resolve(
     session: Session,
     saga: SagaText = None,
     step: Annotated[str | None, typer.Argument(help="The parked step; the only one by default.")] = None,
-    cause: Annotated[Cause | None, typer.Option("--cause", help="All sagas parked with this cause.")] = None,
+    cause: AllOfCause = None,
+    project: Annotated[
+        str | None, typer.Option("--project", help="For --cause: only items of this project code.")
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again.")] = False,
     amend: Annotated[
         Path | None, typer.Option("--amend", help="Try again with this JSON merge patch on the step's input.")
@@ -85,12 +94,20 @@ async def resolve(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow until it needs nobody.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")] = 600,
 ) -> Report:
-    """Repair a parked step, or all sagas parked with one cause."""
-    wish = _wish(retry, amend, current_mapping, skip, result, undo_all, reason)
+    """Repair a parked step, or everything that waits for one cause.
+
+    With --cause, held items are checked again first: it shows how many would post and how many the ERP has
+    already, and asks before it lets them go.
+    """
     if (saga is None) == (cause is None):
         raise Complaint("Name a saga, or --cause CODE for all of that cause.", code=Exit.USAGE)
+    # All of a cause is tried again, unless something else is asked for.
+    only = cause is not None and not (amend or current_mapping or skip or undo_all)
+    wish = _wish(retry or only, amend, current_mapping, skip, result, undo_all, reason)
     if cause is not None:
-        return await _resolve_cause(session, cause, wish, yes)
+        return await _resolve_cause(session, cause, wish, Bulk(project, yes, wait, timeout))
+    if project is not None:
+        raise Complaint("--project belongs to --cause.", code=Exit.USAGE)
     assert saga is not None
     name = await sagas.find(session, saga)
     view = await live(session, name)
@@ -252,13 +269,58 @@ def followed_report(seen: Followed, said: str, timeout: float) -> Report:
 # --- resolve by cause ---------------------------------------------------------------------------------
 
 
-async def _resolve_cause(session: Session, cause: Cause, wish: Wish, yes: bool) -> Report:
+@dataclass(frozen=True)
+class Bulk:
+    """How everything of a cause is carried out."""
+
+    project: str | None
+    yes: bool
+    wait: bool
+    timeout: float
+
+
+async def _resolve_cause(session: Session, cause: Cause, wish: Wish, bulk: Bulk) -> Report:
     if wish.action in (RepairAction.SKIP, RepairAction.RETRY_AMENDED):
         raise Complaint("Amended input and hand-made results fit one step: name the saga.", code=Exit.USAGE)
-    found, _ = await select(session, Filter(cause=cause), MOST_AT_ONCE)
-    stuck = [one for one in found if one.view.status in (SagaStatus.PARKED, SagaStatus.UNDO_BLOCKED)]
-    if not stuck:
-        return Report(f"No saga is parked with {cause.value}.", {"sagas": []})
+    groups: list[UnbilledGroup] = []
+    if wish.action is RepairAction.RETRY:
+        groups = await held_groups(await session.ledger(), cause=cause)
+        groups = [one for one in groups if bulk.project in (None, one.project_code)]
+    stuck: list[Listed] = []
+    if bulk.project is None:
+        found, _ = await select(session, Filter(cause=cause), MOST_AT_ONCE)
+        stuck = [one for one in found if one.view.status in (SagaStatus.PARKED, SagaStatus.UNDO_BLOCKED)]
+    if not stuck and not groups:
+        where = f" of project {bulk.project}" if bulk.project else ""
+        said = f"No saga is parked with {cause.value} and no item{where} is held for it."
+        return Report(said, {"sagas": [], "groups": []}, ["  trueup exceptions"])
+    reports = []
+    if stuck:
+        reports.append(await _resolve_sagas(session, cause, wish, stuck, bulk.yes))
+    if groups:
+        reports.append(
+            await let_go(
+                session,
+                cause,
+                groups,
+                project=bulk.project,
+                reason=wish.reason,
+                yes=bulk.yes,
+                wait=bulk.wait,
+                timeout=bulk.timeout,
+            )
+        )
+    return Report(
+        " ".join(one.sentence for one in reports),
+        {name: value for one in reports for name, value in one.data.items()},
+        [part for one in reports for part in one.parts],
+        max(one.code for one in reports),
+    )
+
+
+async def _resolve_sagas(
+    session: Session, cause: Cause, wish: Wish, stuck: list[Listed], yes: bool
+) -> Report:
     stake = worth(one.at_stake for one in stuck)
     what = f"{wish.action.value} of {count(len(stuck), 'saga')} parked with {cause.value}"
     confirmed(session, f"{what}{f' ({stake} at stake)' if stake else ''}", yes)
@@ -321,9 +383,10 @@ async def cancel(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow until it is undone.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")] = 600,
 ) -> Report:
-    """Cancel a saga before activation: everything it made is undone, last first.
+    """Cancel a saga: before its point of no return everything it made is undone, last first.
 
-    With --wait: exit 4 when all is undone, 3 when the undo needs a person.
+    A posting run stops at its next batch, and what is posted stays posted. With --wait: exit 4 when all is
+    undone or stopped, 3 when the undo needs a person.
     """
     if terminate and not sure:
         raise Complaint(
@@ -339,7 +402,7 @@ async def cancel(
         return await _terminate(session, name, view, reason)
     if view.pivot_passed:
         raise Complaint(
-            f"Deal {words.deal_of(view)} is already active: a cancel would undo nothing.",
+            _too_late(view),
             remedy="Correct it forward, or with a business document (change order, credit).",
             command=f"trueup show {name}",
         )
@@ -348,6 +411,8 @@ async def cancel(
     handle = sagas.handle(await session.client(), name)
     await handle.cancel(reason=f"by {session.actor}" + (f": {reason}" if reason else ""))
     undone = f"{count(len(made), 'step')} will be undone, last first" if made else "it has made nothing yet"
+    if stops(view):
+        undone = "it stops at the next batch, and what is done stays"
     said = f"{name} is being cancelled; {undone}."
     if not wait:
         gone: list[list[Value]] = [
@@ -360,6 +425,19 @@ async def cancel(
     with session.working(said) as progress:
         seen = await follow(await session.client(), name, timeout, progress, undone_or_blocked)
     return followed_report(seen, said, timeout)
+
+
+def _too_late(view: SagaView) -> str:
+    nature = NATURES.get(saga_parts(view.saga_id)[0])
+    if nature is None:
+        return f"Deal {words.deal_of(view)} is already active: a cancel would undo nothing."
+    return f"{words.subject(view)}: a cancel would undo nothing. {nature.point_of_no_return}"
+
+
+def stops(view: SagaView) -> bool:
+    """Whether a cancel of the saga stops it and leaves what is done, instead of undoing it (rule 23)."""
+    nature = NATURES.get(saga_parts(view.saga_id)[0])
+    return nature is not None and nature.on_cancel is OnCancel.STOP
 
 
 async def _terminate(session: Session, saga: str, view: SagaView, reason: str) -> Report:

@@ -182,8 +182,13 @@ def status_of(found: WorkflowExecution | WorkflowExecutionDescription) -> SagaSt
 # --- finding ----------------------------------------------------------------------------------------
 
 
-async def find(session: Session, text: str) -> str:
+async def find(session: Session, text: str, otherwise: Complaint | None = None) -> str:
     """The saga that ``text`` names: full id, deal id, project code, or the end of an id.
+
+    Args:
+        session: where to look.
+        text: as typed.
+        otherwise: what is said when nothing is known, where more than sagas can be named.
 
     Raises:
         Complaint: none or several; the several are listed.
@@ -192,7 +197,7 @@ async def find(session: Session, text: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise unknown(text)
+        raise otherwise or unknown(text)
     raise Complaint(
         f"{text!r} could mean {len(found)} sagas: {', '.join(found[:10])}.",
         remedy="Type one of them in full.",

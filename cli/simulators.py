@@ -59,7 +59,7 @@ def start(folder: Path, ports: tuple[int, int, int] = (0, 0, 0)) -> Vendors:
         serve(netsuite.build(), port=ports[1]),
         serve(kantata.build(), port=ports[2]),
     )
-    certificate = _signing_key(folder / "netsuite.key")
+    certificate = signing_key(folder / "netsuite.key")
     set_up(running.salesforce.base_url, running.netsuite.base_url, running.kantata.base_url, certificate)
     (folder / "hr.csv").write_text(vendors.HR_EXPORT)
     return running
@@ -70,14 +70,19 @@ def set_up(salesforce_url: str, netsuite_url: str, kantata_url: str, certificate
     control(salesforce_url, "POST", "settings", vendors.SALESFORCE_SETTINGS)
     control(salesforce_url, "POST", "schema", vendors.SALESFORCE_SCHEMA)
     control(salesforce_url, "POST", "seed", deals.catalogue())
-    control(netsuite_url, "POST", "settings", {"certificates": {"cert-1": certificate}})
+    control(
+        netsuite_url,
+        "POST",
+        "settings",
+        {**vendors.NETSUITE_SETTINGS, "certificates": {"cert-1": certificate}},
+    )
     control(netsuite_url, "POST", "schema", vendors.NETSUITE_SCHEMA)
     control(netsuite_url, "POST", "seed", vendors.NETSUITE_SEED)
     control(kantata_url, "POST", "schema", vendors.KANTATA_SCHEMA)
     control(kantata_url, "POST", "seed", vendors.KANTATA_SEED)
 
 
-def _signing_key(file: Path) -> str:
+def signing_key(file: Path) -> str:
     """A fresh key pair: the private half into ``file``, the public half for the vendor."""
     key = ec.generate_private_key(ec.SECP256R1())
     private = key.private_bytes(

@@ -1,4 +1,4 @@
-"""``trueup start``: carry deals to projects, and follow them."""
+"""``trueup start``: carry deals to projects, post and bill approved work, and follow it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import typer
 from canonical.names import SagaName
 from canonical.saga import SagaView
 from cli import plan, sagas, words
-from cli.begin import Begun, begin, only_opportunity_to_project
+from cli.begin import Begun, begin, refuse_saga
+from cli.billing.arguments import CutoffOption, EntityOption, ErpOption, PsaOption, RegionOption
+from cli.billing.start import Wanted, start_billing
+from cli.changes import start_orders
 from cli.command import command
+from cli.feedback import follow_invoices
 from cli.follow import Followed, follow
 from cli.output import Complaint, Exit, Report, Table, Value, count
 from cli.session import Session
@@ -19,8 +23,14 @@ from cli.session import Session
 SEVERITY = (Exit.DONE, Exit.UNDONE, Exit.PARKED, Exit.FAILED)
 """Of several deals the worst decides the exit code; the later the worse."""
 
+BILLING_RUNS = (SagaName.TIME_TO_BILLING, SagaName.POST_APPROVED_TIME)
+"""What is started for a route and a cutoff."""
+
 SagaArg = Annotated[SagaName, typer.Argument(help="Which saga.", metavar="SAGA")]
-DealIds = Annotated[list[str], typer.Argument(help="Ids of the won deals in the CRM.", metavar="ID...")]
+DealIds = Annotated[
+    list[str] | None,
+    typer.Argument(help="Ids of won deals in the CRM, or of invoices, or files.", metavar="[ID...]"),
+]
 SystemOption = Annotated[str | None, typer.Option("--system", help="CRM instance; the only one by default.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait at most.")]
@@ -34,18 +44,46 @@ def register(app: typer.Typer) -> None:
 async def start(
     session: Session,
     saga: SagaArg,
-    ids: DealIds,
+    ids: DealIds = None,
     system: SystemOption = None,
+    cutoff: CutoffOption = None,
+    entity: EntityOption = None,
+    region: RegionOption = None,
+    psa: PsaOption = None,
+    erp: ErpOption = None,
     reason: ReasonOption = "",
-    plan_only: Annotated[bool, typer.Option("--plan", help="Show the writes, make none.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Show what it would do, do nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow until it needs nobody.")] = False,
     timeout: TimeoutOption = 600,
 ) -> Report:
-    """Start a saga for won deals; starting one that runs finds it.
+    """Start a saga; starting one that runs finds it.
 
+    opportunity-to-project takes deal ids; time-to-billing and post-approved-time take a route and --cutoff;
+    invoice-feedback takes ids of invoices in the ERP.
+    change-order takes JSON files, one or more change orders each; its --plan says what would come of them.
     With --wait: exit 0 complete, 3 parked or waiting for a decision, 4 undone, 1 failed or not done in time.
     """
-    only_opportunity_to_project(saga)
+    if saga in BILLING_RUNS:
+        _without(saga, {"ID": bool(ids), "--system": system is not None})
+        wanted = Wanted(saga, entity, region, psa, erp, cutoff, reason)
+        return await start_billing(session, wanted, plan_only=plan_only, wait=wait, timeout=timeout)
+    if saga is SagaName.INVOICE_FEEDBACK:
+        given = {"--cutoff": cutoff, "--entity": entity, "--region": region, "--psa": psa, "--system": system}
+        _without(saga, {name: value is not None for name, value in given.items()})
+        wanted_ids = list(dict.fromkeys(ids or []))
+        return await follow_invoices(
+            session, wanted_ids, erp, reason, plan_only=plan_only, wait=wait, timeout=timeout
+        )
+    if saga is SagaName.CHANGE_ORDER:
+        _without(saga, {"--system": system is not None, "--cutoff": cutoff is not None, "--wait": wait})
+        if not ids:
+            raise Complaint("Which change orders? Give their JSON files.", code=Exit.USAGE)
+        return await start_orders(session, ids, reason, plan=plan_only)
+    refuse_saga(saga)
+    route = (("--cutoff", cutoff), ("--entity", entity), ("--region", region), ("--psa", psa), ("--erp", erp))
+    _without(saga, {name: value is not None for name, value in route})
+    if not ids:
+        raise Complaint("Which deals? Give the ids of won deals in the CRM.", code=Exit.USAGE)
     crm = session.crm(system)
     if plan_only:
         if len(ids) > 1:
@@ -60,6 +98,13 @@ async def start(
             *(follow(client, one.saga_id, timeout, progress) for one in begun if one.fresh)
         )
     return reported(session, begun, list(followed), timeout)
+
+
+def _without(saga: SagaName, given: dict[str, bool]) -> None:
+    """Refuse what another saga takes."""
+    wrong = [name for name, present in given.items() if present]
+    if wrong:
+        raise Complaint(f"{saga.value} takes no {', no '.join(wrong)}.", code=Exit.USAGE)
 
 
 def started(session: Session, begun: list[Begun]) -> Report:

@@ -10,7 +10,7 @@ import typer
 
 from canonical.refs import RecordRef
 from canonical.saga import Actor
-from cli import sagas
+from cli import sagas, trace_invoices
 from cli.command import command
 from cli.output import Report, Table, Value, count, record, when
 from cli.session import Session
@@ -21,6 +21,8 @@ R = TypeVar("R")
 
 MOST = 20_000
 """Rows of one table read at most."""
+AUDIT = "Audit trail"
+"""Title of the trail's table."""
 ORDER = ("group", "client", "contract", "project", "schedule", "delivery")
 """Kinds of the cross-reference in the order of the business; others come after."""
 
@@ -39,21 +41,38 @@ class Line:
     effects: dict[int, EffectRow] = field(default_factory=dict)
     audit: dict[int, AuditRow] = field(default_factory=dict)
     decisions: dict[int, DecisionRow] = field(default_factory=dict)
+    invoices: trace_invoices.InvoiceLine = field(default_factory=trace_invoices.InvoiceLine)
 
 
 async def trace(
     session: Session,
     any_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Deal, saga, project code, record id, or system/type/id.")
+        str,
+        typer.Argument(metavar="ID", help="Deal, saga, project code, invoice, payment, system/type/id."),
     ],
 ) -> Report:
-    """Trace a record, deal, saga or project code: every record it became, every write, by whom, when."""
+    """Trace anything: from the deal to the payment, every record it became, every write, by whom, when."""
     ledger = await session.ledger()
     line = Line()
-    names = await _sagas_of(session, ledger, any_id, line)
+    line.invoices = await trace_invoices.by_id(ledger, any_id)
+    names = [] if line.invoices else await _sagas_of(session, ledger, any_id, line)
+    for invoice in line.invoices.invoices.values():
+        # Who made it, if it was us: the contract's billing.
+        names += await _of_record(ledger, invoice.ref, line)
+    for deal in line.invoices.deals:
+        # An invoice's or payment's id: the line begins with the deals that it is part of.
+        names += await sagas.find_all(session, deal.id)
+    names = list(dict.fromkeys([*names, *line.invoices.sagas]))
     for name in names:
         await _collect(ledger, name, line)
-    if not (line.sagas or line.links or line.effects or line.audit):
+    if not line.invoices:
+        await trace_invoices.of_deals(ledger, line.invoices, names)
+        more = list(line.invoices.sagas)
+        for invoice in line.invoices.invoices.values():
+            more += await _of_record(ledger, invoice.ref, line)
+        for name in dict.fromkeys(more):
+            await _collect(ledger, name, line)
+    if not (line.sagas or line.links or line.effects or line.audit or line.invoices):
         if names:
             return _nothing_yet(names)
         raise sagas.unknown(any_id)
@@ -151,6 +170,7 @@ def _report(session: Session, text: str, line: Line) -> Report:
     open_ = len(effects) - len(live) - sum(one.state is EffectState.UNDONE for one in effects)
     said = f"{text}: {count(len(live), 'live write')} in {', '.join(systems) or 'no system'}"
     said += f", {count(len(line.sagas), 'saga')}, {count(len(line.decisions), 'decision')} of people"
+    said += f", {count(len(line.invoices.invoices), 'invoice')}" if line.invoices else ""
     said += f"; {count(open_, 'write')} without a certain outcome." if open_ else "."
     parts: list[Table | str] = []
     if line.sagas:
@@ -161,6 +181,8 @@ def _report(session: Session, text: str, line: Line) -> Report:
             for one in links
         ]
         parts.append(Table(("what", "key", "system", "record", "how", "since"), rows, title="Records"))
+    if line.invoices:
+        parts += trace_invoices.tables(session, line.invoices)
     if effects:
         parts.append(_effect_table(effects, line))
     if line.decisions:
@@ -175,6 +197,7 @@ def _report(session: Session, text: str, line: Line) -> Report:
     data: dict[str, Any] = {
         "sagas": list(line.sagas.values()),
         "links": links,
+        **trace_invoices.facts(line.invoices),
         "writes": [_write_facts(one) for one in effects],
         "audit": list(line.audit.values()),
         "decisions": list(line.decisions.values()),
@@ -248,7 +271,7 @@ def _audit_table(line: Line) -> Table:
         ]
         for row in sorted(line.audit.values(), key=lambda one: one.id)
     ]
-    return Table(("when", "chain", "action", "about", "who", "hash"), rows, title="Audit trail")
+    return Table(("when", "chain", "action", "about", "who", "hash"), rows, title=AUDIT)
 
 
 def _write_facts(effect: EffectRow) -> dict[str, Any]:

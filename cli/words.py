@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from canonical.failures import Failure
 from canonical.names import saga_parts
-from canonical.saga import SagaStatus, SagaView, StepState, StepView
+from canonical.saga import GateOutcome, SagaStatus, SagaView, StepState, StepView
+from cli.billing import words as billing
 from cli.output import Exit, Table, Value, age, count, record
 from workflows.details import STATUS_WORDS, commands
 
@@ -27,8 +28,15 @@ def deal_of(view: SagaView) -> str:
     return saga_parts(view.saga_id)[3]
 
 
+def subject(view: SagaView) -> str:
+    """What a saga is about."""
+    return billing.subject(view.saga_id) if billing.is_billing(view.saga_id) else f"Deal {deal_of(view)}"
+
+
 def sentence(view: SagaView) -> str:
     """Where the saga stands, as a manager reads it."""
+    if billing.is_billing(view.saga_id):
+        return billing.sentence(view)
     deal, done = deal_of(view), sum(step.state is StepState.DONE for step in view.steps)
     stake = f", {view.at_stake} at stake" if view.at_stake else ""
     match view.status:
@@ -72,7 +80,7 @@ def exit_code(view: SagaView) -> int:
             return Exit.DONE
         case SagaStatus.PARKED | SagaStatus.UNDO_BLOCKED | SagaStatus.GATED:
             return Exit.PARKED
-        case SagaStatus.UNDONE:
+        case SagaStatus.UNDONE | SagaStatus.STOPPED:
             return Exit.UNDONE
     return Exit.FAILED
 
@@ -149,7 +157,11 @@ def gate_text(view: SagaView, step: StepView) -> str:
     lines.append(f"  Who may decide: {', '.join(gate.roles)}{until}.")
     pick = " --choice VALUE" if gate.choices else ""
     base = f"{view.saga_id} {step.id}"
+    if gate.requester:
+        lines.append(f"  Asked by {gate.requester}, who may not decide it.")
     lines += ["What to type:", f"  trueup approvals approve {base}{pick}"]
+    if GateOutcome.AMEND in gate.options:
+        lines.append(f"  trueup approvals show {view.saga_id}   (its lines; hold, move or write them down)")
     lines.append(f'  trueup approvals reject {base} --reason "..."')
     return "\n".join(lines)
 

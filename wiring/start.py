@@ -5,23 +5,72 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from pydantic import ValidationError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ApplicationError
 
 from activities.contracts import StartSaga
 from activities.options import Timings
-from canonical.names import WORKFLOW_QUEUE, SagaName, saga_id
-from canonical.saga import Actor, SagaStatus, SagaView
-from runtime.search_attributes import BUSINESS_KEY, REGION, SAGA_STATUS
+from canonical.failures import Failure
+from canonical.names import EVENT_SIGNAL, WORKFLOW_QUEUE, SagaName, saga_id
+from canonical.saga import Actor, SagaView
 from runtime.settings import Settings
 from wiring.vendors import VENDORS
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.publish import at_start
+
+
+def failure_in(ended: WorkflowFailureError) -> Failure | None:
+    """The failure that a saga ended with; None when it ended with something that is none of ours."""
+    cause = ended.cause
+    if isinstance(cause, ApplicationError) and cause.details:
+        try:
+            return Failure.model_validate(cause.details[0]["failure"])
+        except (ValidationError, KeyError, TypeError):
+            return None
+    return None
+
+
+def spelled_record(settings: Settings, system: str, record_id: str) -> str:
+    """The one spelling of a record's id in a connected system; the id itself where it is not connected."""
+    section = settings.systems.get(system)
+    vendor = VENDORS.get(section.vendor) if section else None
+    return vendor.spelled(record_id) if vendor else record_id
+
+
+def common_start(
+    settings: Settings,
+    mapping: Mapping[str, str],
+    saga: SagaName,
+    system: str,
+    record: str,
+    *,
+    actor: Actor,
+    reason: str = "",
+    plan: bool = False,
+) -> dict[str, Any]:
+    """What the start of every saga holds, by field of ``StartSaga``.
+
+    Raises:
+        ValueError: the record cannot be part of a saga id.
+    """
+    region = settings.about.region
+    return {
+        "saga_id": saga_id(saga, region, system, record, plan=plan),
+        "region": region,
+        "system": system,
+        "record_id": record,
+        "actor": actor,
+        "reason": reason,
+        "plan": plan,
+        "trace_id": uuid.uuid4().hex,
+        "timings": Timings(**settings.retry.model_dump()),
+        "mapping": dict(mapping),
+        "repair_roles": settings.policies.repair_roles,
+    }
 
 
 def start_input(
@@ -40,39 +89,26 @@ def start_input(
     Raises:
         ValueError: the record's id cannot be part of a saga id.
     """
-    section = settings.systems.get(system)
-    vendor = VENDORS.get(section.vendor) if section else None
-    record_id = vendor.spelled(record_id) if vendor else record_id
-    name = saga_id(SagaName.OPPORTUNITY_TO_PROJECT, settings.about.region, system, record_id, plan=plan)
-    return StartSaga(
-        saga_id=name,
-        region=settings.about.region,
-        system=system,
-        record_id=record_id,
-        actor=actor,
-        reason=reason,
-        plan=plan,
-        trace_id=uuid.uuid4().hex,
-        timings=Timings(**settings.retry.model_dump()),
-        mapping=dict(mapping),
-        source_event_at=source_event_at,
-        repair_roles=settings.policies.repair_roles,
-    )
+    record_id = spelled_record(settings, system, record_id)
+    saga = SagaName.OPPORTUNITY_TO_PROJECT
+    common = common_start(settings, mapping, saga, system, record_id, actor=actor, reason=reason, plan=plan)
+    return StartSaga(**common, source_event_at=source_event_at)
 
 
-async def start(client: Client, command: StartSaga) -> WorkflowHandle[OpportunityToProject, SagaView]:
+async def start(
+    client: Client, command: StartSaga, *, event: str | None = None
+) -> WorkflowHandle[OpportunityToProject, SagaView]:
     """Start the saga, or find the one that runs: two triggers for one deal are one saga.
+
+    Args:
+        client: of Temporal.
+        command: what it is started with.
+        event: id of the received event that is the reason; the saga gets it as a signal, with the start if it
+            does not run yet.
 
     Raises:
         WorkflowAlreadyStartedError: it is complete; a deal is converted once.
     """
-    attributes = TypedSearchAttributes(
-        [
-            SearchAttributePair(SAGA_STATUS, SagaStatus.RUNNING.value),
-            SearchAttributePair(BUSINESS_KEY, f"{command.system}/{command.record_id}"),
-            SearchAttributePair(REGION, command.region),
-        ]
-    )
     return await client.start_workflow(
         OpportunityToProject.run,
         command,
@@ -82,7 +118,9 @@ async def start(client: Client, command: StartSaga) -> WorkflowHandle[Opportunit
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
         if command.plan
         else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
-        search_attributes=TypedSearchAttributes([]) if command.plan else attributes,
+        search_attributes=at_start(command),
+        start_signal=None if event is None else EVENT_SIGNAL,
+        start_signal_args=[] if event is None else [event],
         static_summary=f"{'Plan' if command.plan else 'Set up'} deal {command.record_id}",
         static_details=(
             f"Opportunity-to-project for **{command.system}/{command.record_id}**, region {command.region}. "

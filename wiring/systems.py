@@ -12,6 +12,9 @@ from canonical.failures import ConfigurationError, Refused
 from canonical.firm import Firm
 from canonical.refs import SystemRole
 from connectors.ports import ConnectedSystem, CrmPort, ErpPort, HrPort, NotificationPort, PsaPort, Writer
+from connectors.ports.billing import BillingPort
+from connectors.ports.delivery import DeliveryFeed
+from connectors.ports.feedback import FeedbackPort, FiguresPort
 from ledger.store import Ledger
 from runtime.sections import SystemSection
 from runtime.settings import Settings
@@ -87,6 +90,22 @@ class ConnectedSystems:
     async def psa(self, system: str, digest: str = "") -> PsaPort:
         """An instance as a delivery system."""
         return cast(PsaPort, await self._as(SystemRole.PSA, system, digest))
+
+    async def billing(self, system: str, digest: str = "") -> BillingPort:
+        """An ERP instance as what takes cost and makes invoices."""
+        return cast(BillingPort, await self._as(SystemRole.ERP, system, digest))
+
+    async def feed(self, system: str, digest: str = "") -> DeliveryFeed:
+        """A delivery system instance as the source of approved work."""
+        return cast(DeliveryFeed, await self._as(SystemRole.PSA, system, digest))
+
+    async def feedback(self, system: str, digest: str = "") -> FeedbackPort:
+        """An ERP instance as the source of what was billed and paid."""
+        return cast(FeedbackPort, await self._as(SystemRole.ERP, system, digest))
+
+    async def figures(self, system: str, digest: str = "") -> FiguresPort:
+        """An instance whose records can show finance's figures."""
+        return cast(FiguresPort, await self._at(system, digest))
 
     async def hr(self, system: str, digest: str = "") -> HrPort:
         """An instance as HR."""

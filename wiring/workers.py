@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
+from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.billing.activities import BillingParts
+from activities.billing.scheduling import ScheduleActivitiesOver, Starts
 from activities.books import LedgerActivitiesOver
+from activities.changes.deciding import ChangeActivitiesOver
+from activities.changes.systems import (
+    DeliveryChangeActivitiesOver,
+    OrderChangeActivitiesOver,
+    ScopeActivitiesOver,
+)
 from activities.crm import CrmActivitiesOver
 from activities.decisions import DecisionActivitiesOver
 from activities.effects import Effects
 from activities.erp import ErpActivitiesOver
+from activities.feedback.polling import DealPollActivitiesOver, FeedbackActivitiesOver, HandOver
+from activities.feedback.showing import FiguresActivitiesOver
 from activities.hr import HrActivitiesOver
 from activities.notify import NotifyActivitiesOver
+from activities.outgoing import OutgoingActivitiesOver
 from activities.psa import PsaActivitiesOver
 from activities.undo import EffectActivitiesOver
 from canonical.failures import ConfigurationError
-from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
+from canonical.names import EVENTS_QUEUE, LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
+from canonical.saga import SYSTEM_ACTOR
 from ledger.store import Ledger
 from runtime.settings import Settings
+from wiring.start_billing import BillingStarts
+from wiring.start_feedback import FeedbackStarts, HandOverByClient
 from wiring.systems import ConnectedSystems
+from wiring.webhooks import senders
+from workflows.billing.bill_contract import BillContract
+from workflows.billing.change_rates import ChangeRates
+from workflows.billing.credit_invoice import CreditInvoice
+from workflows.billing.post_approved_time import PostApprovedTime
+from workflows.billing.release_held import ReleaseHeldItems
+from workflows.billing.reverse_posted import ReversePosted
+from workflows.billing.scheduled import Scheduled
+from workflows.billing.time_to_billing import TimeToBilling
+from workflows.changes.change_order import ChangeOrderSaga
+from workflows.changes.contract_changes import ContractChanges
+from workflows.feedback.invoice_feedback import InvoiceFeedback
+from workflows.feedback.poll_changes import PollChanges
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.outgoing import DeliverEvent
 
-WORKFLOWS: list[type] = [OpportunityToProject]
+WORKFLOWS: list[type] = [
+    OpportunityToProject,
+    TimeToBilling,
+    PostApprovedTime,
+    BillContract,
+    CreditInvoice,
+    ReversePosted,
+    ReleaseHeldItems,
+    ChangeRates,
+    InvoiceFeedback,
+    PollChanges,
+    Scheduled,
+    ContractChanges,
+    ChangeOrderSaga,
+    DeliverEvent,
+]
+HEARTBEATS = timedelta(seconds=2)
+"""How long a sign of life may wait before it is sent: by it an activity hears that its saga is to stop."""
 STICKY = timedelta(seconds=3)
 """How long a workflow task waits for the worker that has the run in its cache: what a killed worker
 costs every run it had (the SDK's default of ten seconds was two thirds of a recovery)."""
@@ -53,6 +99,10 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
     crm, erp = CrmActivitiesOver(systems, effects), ErpActivitiesOver(systems, effects)
     psa, hr = PsaActivitiesOver(systems, effects), HrActivitiesOver(systems, effects)
     undo = EffectActivitiesOver(systems, effects)
+    billing = BillingParts(systems, effects)
+    handing = _handing(settings, systems)
+    feedback = FeedbackActivitiesOver(systems, ledger, handing)
+    figures, deals = FiguresActivitiesOver(systems, effects), DealPollActivitiesOver(systems, ledger, handing)
     decisions, books = DecisionActivitiesOver(systems, ledger), LedgerActivitiesOver(systems, ledger)
     section = settings.worker
     queues = [
@@ -60,14 +110,38 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
         QueueWorker(
             LEDGER_QUEUE,
             section.ledger_slots,
-            [*_methods(decisions), *_methods(books), *_methods(NotifyActivitiesOver(systems))],
+            [
+                *_methods(decisions),
+                *_methods(books),
+                *_methods(billing.billing),
+                *_methods(billing.rates),
+                *_methods(ScheduleActivitiesOver(_starts(settings, systems))),
+                *_methods(NotifyActivitiesOver(systems)),
+                *_methods(ChangeActivitiesOver(systems, ledger)),
+            ],
         ),
     ]
-    per_role = {"crm": crm, "erp": erp, "psa": psa, "hr": hr}
+    if settings.gateway.subscriptions:
+        telling = OutgoingActivitiesOver(ledger, senders(settings), settings.policies.queue_owners)
+        queues.append(QueueWorker(EVENTS_QUEUE, section.event_slots, _methods(telling)))
+    per_role = {
+        "crm": (crm, deals, ScopeActivitiesOver(systems, effects)),
+        "erp": (
+            erp,
+            billing.posting,
+            billing.invoicing,
+            feedback,
+            OrderChangeActivitiesOver(systems, effects),
+        ),
+        "psa": (psa, billing.feed, DeliveryChangeActivitiesOver(systems, effects)),
+        "hr": (hr,),
+    }
     for name, system in settings.systems.items():
         roles = [role.value for role in system.roles if role.value in per_role]
         if roles:
-            methods = [method for role in roles for method in _methods(per_role[role])]
+            methods = [method for role in roles for part in per_role[role] for method in _methods(part)]
+            if {"crm", "psa"} & set(roles):
+                methods += _methods(figures)
             queues.append(
                 QueueWorker(
                     system_queue(name),
@@ -77,6 +151,30 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
                 )
             )
     return queues
+
+
+class _AllStarts(BillingStarts):
+    """Starts of everything that begins by the clock."""
+
+    def __init__(self, settings: Settings, mapping: dict[str, str]) -> None:
+        super().__init__(settings, mapping, SYSTEM_ACTOR)
+        self.poll = FeedbackStarts(settings, mapping, SYSTEM_ACTOR).poll
+
+
+def _starts(settings: Settings, systems: ConnectedSystems) -> Callable[[], Awaitable[Starts]]:
+    async def today() -> Starts:
+        await systems.store_mappings()
+        return _AllStarts(settings, systems.mapping_digests())
+
+    return today
+
+
+def _handing(settings: Settings, systems: ConnectedSystems) -> Callable[[], Awaitable[HandOver]]:
+    async def now() -> HandOver:
+        await systems.store_mappings()
+        return HandOverByClient(activity.client(), settings, systems.mapping_digests(), SYSTEM_ACTOR)
+
+    return now
 
 
 def chosen(queues: Iterable[QueueWorker], names: Sequence[str]) -> list[QueueWorker]:
@@ -95,7 +193,7 @@ def chosen(queues: Iterable[QueueWorker], names: Sequence[str]) -> list[QueueWor
 
 def short_name(queue: str) -> str:
     """A queue as the command line names it."""
-    for known, short in ((WORKFLOW_QUEUE, "workflows"), (LEDGER_QUEUE, "ledger")):
+    for known, short in ((WORKFLOW_QUEUE, "workflows"), (LEDGER_QUEUE, "ledger"), (EVENTS_QUEUE, "events")):
         if queue == known:
             return short
     return queue.removeprefix(system_queue(""))
@@ -128,6 +226,7 @@ def build_worker(client: Client, one: QueueWorker, settings: Settings) -> Worker
         activities=list(one.activities),
         max_concurrent_activities=one.slots,
         max_task_queue_activities_per_second=one.per_second,
+        max_heartbeat_throttle_interval=HEARTBEATS,
         build_id=build,
         graceful_shutdown_timeout=grace,
         disable_eager_activity_execution=True,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.local.vendors import KANTATA_CODE_FIELD, KANTATA_MARK_FIELD
+from cli.local.vendors import (
+    KANTATA_ACCEPTANCE,
+    KANTATA_ACCEPTED_BY,
+    KANTATA_ACCEPTED_ON,
+    KANTATA_CODE_FIELD,
+    KANTATA_MARK_FIELD,
+)
 
 TEMPLATE = """\
 # Northgate Consulting: a simulated firm on this machine.
@@ -50,6 +56,52 @@ client_id = {{ env = "TRUEUP_SALESFORCE_ID" }}
 client_secret = {{ env = "TRUEUP_SALESFORCE_SECRET" }}
 [systems.sf-main.mapping.account]
 erp_system = "netsuite-emea"
+[systems.sf-main.mapping.opportunity_figures]
+invoiced = "Invoiced__c"
+invoiced_net = "Invoiced_Net__c"
+paid = "Paid__c"
+credited = "Credited__c"
+withheld = "Withheld__c"
+written_off = "Written_Off__c"
+refunded = "Refunded__c"
+balance = "Invoice_Balance__c"
+overdue = "Overdue__c"
+recognised_revenue = "Recognised_Revenue__c"
+budget_consumed = "Budget_Consumed__c"
+budget_used_percent = "Budget_Used__c"
+open_invoices = "Open_Invoices__c"
+collection_status = "Collection_Status__c"
+invoice_number = "Last_Invoice__c"
+invoice_status = "Last_Invoice_Status__c"
+invoice_due = "Invoice_Due__c"
+[systems.sf-main.mapping.account_figures]
+invoiced = "Invoiced__c"
+invoiced_net = "Invoiced_Net__c"
+paid = "Paid__c"
+credited = "Credited__c"
+withheld = "Withheld__c"
+written_off = "Written_Off__c"
+refunded = "Refunded__c"
+balance = "Invoice_Balance__c"
+overdue = "Overdue__c"
+recognised_revenue = "Recognised_Revenue__c"
+budget_consumed = "Budget_Consumed__c"
+budget_used_percent = "Budget_Used__c"
+open_invoices = "Open_Invoices__c"
+collection_status = "Collection_Status__c"
+invoice_number = "Last_Invoice__c"
+invoice_status = "Last_Invoice_Status__c"
+invoice_due = "Invoice_Due__c"
+current = "Not_Due__c"
+days_1_30 = "Days_1_30__c"
+days_31_60 = "Days_31_60__c"
+days_61_90 = "Days_61_90__c"
+days_over_90 = "Days_Over_90__c"
+[systems.sf-main.mapping.opportunity_scope]
+value = "Contract_Value__c"
+versions = "Contract_Versions__c"
+lines = "Contract_Scope__c"
+status = "Contract_Change_Status__c"
 
 [systems.netsuite-emea]
 vendor = "netsuite"
@@ -72,6 +124,21 @@ client_saga = "custentity_trueup_saga"
 project_saga = "custentity_trueup_job_saga"
 order_saga = "custbody_trueup_saga"
 line_billing_method = "custcol_trueup_method"
+line_key = "custcol_trueup_key"
+order_change = "custbody_trueup_change"
+order_treatment = "custbody_trueup_treatment"
+time_source = "custcol_trueup_source"
+time_work_date = "custcol_trueup_worked"
+time_reverses = "custcol_trueup_reverses"
+expense_source = "custbody_trueup_source"
+[systems.netsuite-emea.mapping.feedback]
+disputed_field = "custbody_disputed"
+withholding_items = ["38"]
+write_off_items = ["39"]
+[systems.netsuite-emea.mapping.billing]
+invoice_approval = true
+negative_time = true
+intercompany_time = true
 
 [systems.kantata-main]
 vendor = "kantata"
@@ -83,6 +150,7 @@ token = {{ env = "TRUEUP_KANTATA_TOKEN" }}
 project_code_field = {code_field}
 saga_mark_field = {mark_field}
 status_keys = {{ prepared = "305", active = "310", closed = "340" }}
+acceptance = {{ date = {accepted_on}, by = {accepted_by}, document = {acceptance} }}
 [systems.kantata-main.mapping.role_titles]
 solution-architect = "Solution Architect"
 consultant = "Consultant"
@@ -171,6 +239,22 @@ default_payment_terms = "Net 30"
 name_similarity = 86
 queue_owners = {{ master-data = "Finance master data", delivery = "PMO", sales = "Sales operations", \
 billing = "Billing", infrastructure = "Integration" }}
+
+[policies.billing]
+collect_from = 2026-01-01
+
+[policies.billing.codes.netsuite-emea.expense_categories]
+Travel = "4"
+
+[policies.billing.draft_review]
+roles = ["billing-manager"]
+above = "1000"
+
+[policies.billing.credit_approval]
+roles = ["billing-manager"]
+
+[policies.change_orders.review]
+roles = ["billing-manager"]
 
 [policies.credit_review]
 roles = ["credit-manager"]
@@ -272,7 +356,7 @@ operations = ["integration@northgate.example"]
 
 def render(places: Places, user: str) -> str:
     """The configuration file's text; the current user may do everything."""
-    roles = '["credit-manager", "pmo-lead", "master-data", "integration"]'
+    roles = '["credit-manager", "pmo-lead", "master-data", "integration", "billing-manager"]'
     return TEMPLATE.format(
         temporal=places.temporal,
         namespace=places.namespace,
@@ -281,13 +365,16 @@ def render(places: Places, user: str) -> str:
         ledger=places.ledger or f"sqlite:///{places.folder}/ledger.db",
         retry=places.retry,
         lag=places.lag_seconds,
-        actors=f'"{user}" = {roles}\n"carla" = ["credit-manager"]',
+        actors=f'"{user}" = {roles}\n"carla" = ["credit-manager", "billing-manager"]',
         salesforce=places.salesforce,
         netsuite=places.netsuite,
         netsuite_key=places.netsuite_key,
         kantata=places.kantata,
         code_field=KANTATA_CODE_FIELD,
         mark_field=KANTATA_MARK_FIELD,
+        accepted_on=KANTATA_ACCEPTED_ON,
+        accepted_by=KANTATA_ACCEPTED_BY,
+        acceptance=KANTATA_ACCEPTANCE,
         hr_file=places.hr_file,
         notify=NOTIFY.format(port=places.smtp_port) if places.smtp_port else "",
     )

@@ -200,9 +200,15 @@ LUMEN = Deal(
     3,
     "Lumen advisory retainer",
     "Lumen Optics",
-    (Line("ADV", "120", "155"), Line("RUN", "1", "24000")),
+    (
+        Line("ADV", "120", "155", start="2026-10-01", end="2027-03-31"),
+        Line("RUN", "1", "24000", start="2026-10-01", end="2027-03-31"),
+    ),
     tax_number="NL804321987B01",
+    sow_signed="2026-09-18",
+    extra={"CloseDate": "2026-09-22"},
 )
+"""The one whose first month the demo bills: it began before the others."""
 HARBOUR = Deal(4, "Harbour planning", "Harbour Foods B.V.", (Line("IMPL", "1", "64000"),))
 QUARRY = Deal(
     5, "Quarry migration", "Quarry Minerals B.V.", (Line("IMPL", "1", "88000"),), tax_number="NL845678901B01"

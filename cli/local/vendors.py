@@ -15,14 +15,38 @@ def _text(name: str, length: int = 80, **more: Any) -> Json:
     return {"name": name, "type": "string", "length": length, **more}
 
 
+_FIGURES: list[Json] = [
+    *(
+        {"name": name, "type": "currency", "precision": 18, "scale": 3}
+        for name in (
+            "Invoiced__c", "Invoiced_Net__c", "Paid__c", "Credited__c", "Withheld__c", "Written_Off__c",
+            "Refunded__c", "Invoice_Balance__c", "Overdue__c", "Recognised_Revenue__c",
+            "Budget_Consumed__c",
+        )
+    ),
+    {"name": "Budget_Used__c", "type": "percent", "precision": 10, "scale": 2},
+    {"name": "Open_Invoices__c", "type": "double", "precision": 10, "scale": 0},
+    _text("Collection_Status__c", 40),
+    _text("Last_Invoice__c", 80),
+    _text("Last_Invoice_Status__c", 40),
+    {"name": "Invoice_Due__c", "type": "date"},
+]  # fmt: skip
+_AGEING: list[Json] = [
+    {"name": name, "type": "currency", "precision": 18, "scale": 3}
+    for name in ("Not_Due__c", "Days_1_30__c", "Days_31_60__c", "Days_61_90__c", "Days_Over_90__c")
+]
+
 SALESFORCE_SCHEMA: Seed = {
     "Account": [
+        *_FIGURES,
+        *_AGEING,
         _text("Tax_Id__c"),
         _text("ERP_Customer_Id__c", externalId=True),
         {"name": "Billing_Email__c", "type": "email", "length": 80},
         _text("Saga_Key__c", 64, externalId=True, unique=True),
     ],
     "Opportunity": [
+        *_FIGURES,
         *(
             _text(name)
             for name in (
@@ -32,6 +56,10 @@ SALESFORCE_SCHEMA: Seed = {
             )
         ),
         _text("Project_Code__c", 255),
+        {"name": "Contract_Value__c", "type": "double", "precision": 18, "scale": 2},
+        _text("Contract_Versions__c", 255),
+        _text("Contract_Scope__c", 4000),
+        _text("Contract_Change_Status__c"),
         {"name": "SOW_Signed_On__c", "type": "date"},
         {"name": "Project_Manager_Email__c", "type": "email", "length": 80},
         {"name": "Project_Link__c", "type": "url", "length": 255},
@@ -92,6 +120,20 @@ NETSUITE_SEED: Seed = {
         {"id": "31", "itemId": "Implementation services"},
         {"id": "32", "itemId": "Advisory services"},
         {"id": "33", "itemId": "Managed services"},
+        {"id": "38", "itemId": "Tax withheld by clients"},
+        {"id": "39", "itemId": "Bad debt"},
+    ],
+    "expenseCategory": [{"id": "4", "name": "Travel"}],
+    "employee": [
+        {"id": str(7000 + number), "entityId": f"W{number:03d}", "email": email, "subsidiary": {"id": home}}
+        for number, email, home in (
+            (1, "anna@northgate.example", "3"),
+            (2, "bram@northgate.example", "3"),
+            (3, "carla@northgate.example", "3"),
+            (4, "dev@northgate.example", "5"),
+            (5, "emma@northgate.example", "5"),
+            (8, "hanna@northgate.example", "3"),
+        )
     ],
     "customer": [
         {
@@ -101,6 +143,19 @@ NETSUITE_SEED: Seed = {
             "currency": {"id": "1"},
             "terms": {"id": "2"},
             "currencyList": {"items": [{"currency": {"id": "1"}}]},
+            "addressBook": {
+                "items": [
+                    {
+                        "defaultBilling": True,
+                        "addressBookAddress": {
+                            "addr1": "Stationsplein 1",
+                            "city": "Utrecht",
+                            "zip": "3511 ED",
+                            "country": {"id": "NL"},
+                        },
+                    }
+                ]
+            },
             "taxRegistration": {
                 "items": [{"nexusCountry": {"id": "NL"}, "taxRegistrationNumber": "NL804321987B01"}]
             },
@@ -113,9 +168,25 @@ NETSUITE_SCHEMA: Seed = {
     "job": [{"name": "custentity_trueup_job_saga", "type": "string"}],
     "salesOrder": [
         {"name": "custbody_trueup_saga", "type": "string"},
+        {"name": "custbody_trueup_change", "type": "string"},
+        {"name": "custbody_trueup_treatment", "type": "string"},
         {"name": "custcol_trueup_method", "type": "string", "sublist": "item"},
+        {"name": "custcol_trueup_key", "type": "string", "sublist": "item"},
     ],
+    "invoice": [
+        {"name": "custcol_trueup_key", "type": "string", "sublist": "item"},
+        {"name": "custbody_disputed", "type": "boolean"},
+    ],
+    "creditMemo": [{"name": "custcol_trueup_key", "type": "string", "sublist": "item"}],
+    "timeBill": [
+        {"name": "custcol_trueup_source", "type": "string"},
+        {"name": "custcol_trueup_worked", "type": "date"},
+        {"name": "custcol_trueup_reverses", "type": "string"},
+    ],
+    "expenseReport": [{"name": "custbody_trueup_source", "type": "string"}],
 }
+NETSUITE_SETTINGS: Json = {"invoice_approval": True, "negative_hours": True}
+"""Invoices are routed for approval, and time may be taken back by negative entries."""
 
 ROLES = {"solution-architect": 5, "consultant": 6, "project-manager": 7}
 """Kantata's role ids by HR role."""
@@ -149,17 +220,29 @@ _MANAGED = {
 }
 
 KANTATA_CODE_FIELD, KANTATA_MARK_FIELD = 9, 10
+KANTATA_ACCEPTED_ON, KANTATA_ACCEPTED_BY, KANTATA_ACCEPTANCE = 11, 12, 13
 KANTATA_SCHEMA: Seed = {
     "workspaces": [
         {"name": "Project code", "type": "string", "id": KANTATA_CODE_FIELD},
         {"name": "Trueup saga", "type": "string", "id": KANTATA_MARK_FIELD},
-    ]
+    ],
+    "stories": [
+        {"name": "Accepted on", "type": "date", "id": KANTATA_ACCEPTED_ON},
+        {"name": "Accepted by", "type": "string", "id": KANTATA_ACCEPTED_BY},
+        {"name": "Acceptance document", "type": "string", "id": KANTATA_ACCEPTANCE},
+    ],
 }
 KANTATA_SEED: Seed = {
     "roles": [
         {"id": 5, "name": "Solution Architect"},
         {"id": 6, "name": "Consultant"},
         {"id": 7, "name": "Project Manager"},
+    ],
+    "users": [
+        {"id": 71, "full_name": "Anna de Vries", "email_address": "anna@northgate.example"},
+        {"id": 72, "full_name": "Bram Bakker", "email_address": "bram@northgate.example"},
+        {"id": 73, "full_name": "Carla Jansen", "email_address": "carla@northgate.example"},
+        {"id": 74, "full_name": "Dev Patel", "email_address": "dev@northgate.example"},
     ],
     "project_templates": [
         {"id": 300, "title": "Implementation", "currency": "EUR", "raw_json": _IMPLEMENTATION},
