@@ -12,12 +12,14 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-race chaos-outages \
-	chaos-stateful chaos-planted bench bench-short screenshots clean
+.PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-race chaos-outages change-orders \
+	chaos-stateful chaos-planted conservation conservation-planted billing-kills billing-exposure \
+	schemathesis gateway-kill contracts feedback-proof feedback-cases \
+	bench bench-short bench-billing bench-billing-short screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
 
 # --- the environment ---------------------------------------------------------------------------------
 
@@ -83,11 +85,49 @@ chaos-outages: install-dev ## Temporal, ledger or a vendor away while deals are 
 	@$(BIN)/python -m tests.chaos.outages --deals $(or $(DEALS),50) --away $(or $(AWAY),300) \
 		--server-away $(or $(SERVER_AWAY),60) --lanes $(or $(LANES),1) --only "$(ONLY)"
 
+feedback-proof: install-dev ## Invoices told of in order, and doubled, shuffled and late: one end (INVOICES=2000, SEED=1)
+	@$(BIN)/python -m tests.e2e.feedback_proof --invoices $(or $(INVOICES),2000) --seed $(or $(SEED),1)
+
+feedback-cases: install-dev ## The same with generated orders, stale readings and lost answers, in one process (CASES=300)
+	FEEDBACK_CASES=$(or $(CASES),300) $(BIN)/python -m pytest -q tests/activities/test_feedback_order.py
+
+conservation: install-dev ## Generated months, judged from outside: every amount once (MONTHS=840, SEED=1, SECONDS=3600)
+	@$(BIN)/python -m tests.conservation --months $(or $(MONTHS),840) --seed $(or $(SEED),1) \
+		--seconds $(or $(SECONDS),3600)
+
+change-orders: install-dev ## Five change orders of a contract in all 120 orders of arrival, both forms (ARRIVALS=120)
+	@$(BIN)/python -m tests.e2e.change_arrivals --arrivals $(or $(ARRIVALS),120)
+
+conservation-planted: install-dev ## Plant known bugs of billing one by one; say what the judge notices of each
+	@$(BIN)/python -m tests.conservation.bugs
+
+billing-exposure: install-dev ## Withdraw approvals while their lines are posted: how long gone when sent (LINES=2000)
+	@$(BIN)/python -m tests.conservation.withdrawals --lines $(or $(LINES),2000)
+
+billing-kills: install-dev ## Kill the worker at every batch boundary, lose every tenth answer: same invoices (LINES=3000)
+	@$(BIN)/python -m tests.conservation.kills --lines $(or $(LINES),3000)
+
+schemathesis: install-dev ## Generated requests to the whole API: no server error, nothing undescribed (EXAMPLES=500, SEED=1)
+	@$(BIN)/python -m tests.gateway.fuzz --examples $(or $(EXAMPLES),500) --seed $(or $(SEED),1)
+
+gateway-kill: install-dev ## The gateway killed with -9 under load; each accepted event once (SECONDS=60, RATE=50, KILLS=5)
+	@$(BIN)/python -m tests.gateway.killed --seconds $(or $(SECONDS),60) --rate $(or $(RATE),50) \
+		--kills $(or $(KILLS),5)
+
+contracts: install-dev ## Write docs/openapi.json and docs/asyncapi.json anew from the code
+	@$(BIN)/python -m gateway.contracts
+
 bench: install-dev ## Measure speed in pairs, against floors of the same run (PARTS="latency kernel"); some minutes
 	@$(BIN)/python -m bench $(PARTS) $(if $(KEEP),--keep)
 
 bench-short: install-dev ## The same with a few rounds: a look, not a measurement
 	@$(BIN)/python -m bench --short $(PARTS)
+
+bench-billing: install-dev ## Post 100,000 approved lines against the ERP's limit (KEEP=1); some twenty minutes
+	@$(BIN)/python -m bench billing $(if $(KEEP),--keep)
+
+bench-billing-short: install-dev ## The same with 5,000 lines: a look, not a measurement
+	@$(BIN)/python -m bench --short billing
 
 chaos-stateful: install-dev ## Generated scenarios, every invariant (EXAMPLES=200, SEED=, LANES=3); pins what fails
 	@$(BIN)/python -m tests.chaos.stateful --examples $(or $(EXAMPLES),200) $(if $(SEED),--seed $(SEED)) \

@@ -1,4 +1,4 @@
-"""``make bench``: measure, print the table and, last, one JSON object."""
+"""``make bench``, ``make bench-billing``: measure, print the table and, last, one JSON object."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import billing
+from bench.billing_firm import billing_firm
 from bench.firm import bench_firm
 from bench.kept import RESULTS, keep, places
 from bench.kernel import kernel_cost
@@ -22,6 +24,8 @@ from bench.result import Part, last_line, text_table
 from bench.server import profiles
 from runtime.lifecycle import exit_now
 
+BILLING = "billing"
+"""Takes longer than all others together; measured only when it is named."""
 Measure = Callable[[Path], Awaitable[Part]]
 
 
@@ -34,10 +38,11 @@ class Size:
     kernel_deals: int
     server_rounds: int
     killed_deals: int
+    billing: billing.Size
 
 
-FULL = Size(9, kernel_rounds=10, kernel_deals=10, server_rounds=5, killed_deals=200)
-SHORT = Size(3, kernel_rounds=2, kernel_deals=8, server_rounds=2, killed_deals=20)
+FULL = Size(9, kernel_rounds=10, kernel_deals=10, server_rounds=5, killed_deals=200, billing=billing.FULL)
+SHORT = Size(3, kernel_rounds=2, kernel_deals=8, server_rounds=2, killed_deals=20, billing=billing.SHORT)
 
 
 def measures(size: Size) -> dict[str, Measure]:
@@ -58,7 +63,11 @@ def measures(size: Size) -> dict[str, Measure]:
         async with bench_firm(folder, ROLES) as firm:
             return await killed(firm, size.killed_deals)
 
-    return {"latency": latency, "kernel": kernel, "server": server, "kill": kill}
+    async def month_end(folder: Path) -> Part:
+        async with billing_firm(folder, size.billing.lines) as firm:
+            return await billing.month_end(firm, size.billing)
+
+    return {"latency": latency, "kernel": kernel, "server": server, "kill": kill, BILLING: month_end}
 
 
 async def bench(parts: dict[str, Measure], work: Path) -> list[Part]:
@@ -83,13 +92,17 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help=f"write what was found to {RESULTS.name}")
     parser.add_argument("--short", action="store_true", help="fewer rounds: a look, not a measurement")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="latency, kernel, server, kill; all by default"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="latency, kernel, server, kill (all four by default), billing",
     )
     given = parser.parse_args()
     known = measures(SHORT if given.short else FULL)
     if unknown := set(given.parts) - set(known):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    chosen = {name: measure for name, measure in known.items() if not given.parts or name in given.parts}
+    wanted = given.parts or [name for name in known if name != BILLING]
+    chosen = {name: known[name] for name in known if name in wanted}
     began, work = time.monotonic(), Path(tempfile.mkdtemp(prefix="trueup-bench-"))
     try:
         parts = asyncio.run(bench(chosen, work))
@@ -101,7 +114,8 @@ def main() -> None:
     print()
     print(text_table(parts))
     print()
-    target, seconds = "bench-short" if given.short else "bench", round(time.monotonic() - began)
+    target = f"bench{'-billing' if wanted == [BILLING] else ''}{'-short' if given.short else ''}"
+    seconds = round(time.monotonic() - began)
     print(last_line(target, parts, seconds=seconds, **parts[0].machine), flush=True)
     exit_now(0)
 

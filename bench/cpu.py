@@ -18,3 +18,13 @@ def used(pid: int) -> float:
     """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[AFTER_COMMAND]) + int(fields[AFTER_COMMAND + 1])) / TICK
+
+
+def machine() -> float:
+    """Seconds of user and system time of all processes on all cores, since the machine started.
+
+    Raises:
+        OSError: there is no ``/proc``.
+    """
+    user, nice, system, _idle, _wait, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) / TICK

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -20,10 +19,10 @@ from temporalio.client import Client, WorkflowHandle
 
 from activities.contracts import StartSaga
 from bench.calls import VendorCall, parse
+from bench.process import launch
 from canonical.saga import SagaStatus, SagaView
-from cli.local.config import SECRETS
 from cli.local.deals import NORTHWIND, Deal
-from cli.local.stack import ROOT, Stack
+from cli.local.stack import Stack
 from runtime.client import connect
 from runtime.settings import Settings
 from tests.chaos.deals import copy
@@ -34,8 +33,6 @@ from wiring.systems import ConnectedSystems
 
 FIRST_NUMBER = 20
 """Numbers of the copies of a deal begin here; below are the demo's own."""
-READY = 180.0
-"""Seconds for a worker process to import everything and poll; others may use the machine too."""
 WARM_UP = 2
 """Deals before the first that counts: sign-in, imports, connections."""
 Handle = WorkflowHandle[Any, SagaView]
@@ -96,16 +93,10 @@ class BenchFirm:
         Raises:
             RuntimeError: it did not come up; with the end of its log.
         """
-        number = next(self._starts)
-        ready, log = self.folder / f"worker-{number}.ready", self.folder / f"worker-{number}.log"
         command = [sys.executable, "-m", "bench.worker", "--config", str(self.stack.config)]
-        process = _launch([*command, "--queues", queues], ready, log)
-        self.workers[queues] = process
-        give_up = time.monotonic() + READY
-        while not ready.exists():
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"the worker did not start: {log.read_text()[-2000:]}")
-            await asyncio.sleep(0.02)
+        launched = launch([*command, "--queues", queues], self.folder, next(self._starts))
+        self.workers[queues] = launched.process
+        await launched.serving()
 
     def kill_workers(self) -> float:
         """SIGKILL to every worker process, all at once; then wait for their ends.
@@ -199,18 +190,6 @@ class BenchFirm:
         if view.status is not SagaStatus.COMPLETE:
             raise RuntimeError(f"{handle.id} ended as {view.status.value}: {view.headline}")
         return Run(handle, seconds)
-
-
-def _launch(command: list[str], ready: Path, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env={**os.environ, **SECRETS, "TRUEUP__WORKER__READY_FILE": str(ready)},
-        )
 
 
 @asynccontextmanager

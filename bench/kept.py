@@ -26,5 +26,14 @@ def keep(parts: Iterable[Part]) -> None:
 
 
 def places(parts: Iterable[Part]) -> list[str]:
-    """Where the parts were measured, each place once."""
-    return list(dict.fromkeys(in_words(part.machine) for part in parts))
+    """Where the parts were measured, each place once, with the range of its load."""
+    loads: dict[str, list[str]] = {}
+    for part in parts:
+        place = json.dumps({**part.machine, "load": ""})
+        loads.setdefault(place, []).append(part.machine["load"])
+    return [in_words({**json.loads(place), "load": _range(found)}) for place, found in loads.items()]
+
+
+def _range(loads: Iterable[str]) -> str:
+    found = sorted(set(loads), key=float)
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"

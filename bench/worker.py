@@ -16,7 +16,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 import worker
+from bench import one_by_one
 from bench.bare import QUEUE, Bare, Nothing, nothing
+from bench.one_by_one import OneByOne
 from bench.sandbox import sandbox
 from ledger.store import Ledger
 from runtime.settings import Settings
@@ -37,7 +39,8 @@ async def _noted(client: httpx.AsyncClient, request: httpx.Request, **options: A
 
 def _queues(settings: Settings, systems: ConnectedSystems, ledger: Ledger) -> list[QueueWorker]:
     found = queue_workers(settings, systems, ledger)
-    return [*found, *(replace(one, queue=QUEUE) for one in found if one.workflows)]
+    lines = one_by_one.activities(systems, ledger)
+    return [*found, *(replace(one, queue=QUEUE, activities=lines) for one in found if one.workflows)]
 
 
 def _build(client: Client, one: QueueWorker, settings: Settings) -> Worker:
@@ -46,8 +49,8 @@ def _build(client: Client, one: QueueWorker, settings: Settings) -> Worker:
     return Worker(
         client,
         task_queue=QUEUE,
-        workflows=[Bare, Nothing],
-        activities=[nothing],
+        workflows=[Bare, Nothing, OneByOne],
+        activities=[nothing, *one.activities],
         workflow_runner=sandbox(),
         max_concurrent_workflow_tasks=one.slots,
         max_cached_workflows=settings.worker.cached_workflows,

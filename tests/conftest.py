@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 def anyio_backend() -> str:
     """Async tests run on asyncio; mark them with ``pytest.mark.anyio``."""
     return "asyncio"
+
+
+LOGGERS = ("", "httpx", "httpcore", "asyncio", "aiosqlite", "sqlalchemy.engine", "alembic", "temporalio")
+
+
+@pytest.fixture(autouse=True)
+def _levels_as_before() -> Iterator[None]:
+    """A command that runs in this process sets log levels; the next test's are its own."""
+    before = {name: logging.getLogger(name).level for name in LOGGERS}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")

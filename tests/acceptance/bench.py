@@ -12,6 +12,7 @@ from pathlib import Path
 
 from activities.contracts import SagaRef, UndoStepResult
 from activities.effects import Effects
+from activities.sending import Attempt
 from canonical.failures import SystemFailure
 from canonical.saga import SYSTEM_ACTOR
 from canonical.writes import VendorWrite
@@ -78,7 +79,7 @@ class Bench:
             self.subject.roles,
             [write],
             saga=saga_of(write),
-            attempt_id=f"attempt-{self.attempts}",
+            attempt=Attempt(f"attempt-{self.attempts}", datetime.now(UTC)),
             values={},
         )
         return done.made[write.key]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from canonical.authority import Phase
+from canonical.delivered import ExportMark, LineKind
 from canonical.delivery import DeliveryProject, DeliveryTemplate, Milestone, RolePlaceholder
 from canonical.money import Money, exponent
-from canonical.operations import ChangePage, DeliverySetup, WriteContext, delivery_symbol
+from canonical.operations import Change, ChangePage, DeliverySetup, WriteContext, delivery_symbol
 from canonical.refs import Dimensions, SystemRole
 from canonical.writes import Landed, VendorWrite, resolve_write
 from connectors.kantata import KantataConnector, billing_plans
@@ -53,10 +54,8 @@ class Subject:
     deleting: ClassVar[Route] = Route("DELETE", "/workspace_groups/")
     token: ClassVar[Route | None] = None
     taken: ClassVar[str] = "Name has already been taken"
-    no_bulk: ClassVar[str | None] = (
-        "Kantata does not document an outcome per line for its bulk creates, so the connector makes one call "
-        "per record"
-    )
+    no_bulk: ClassVar[str | None] = None
+    batching: ClassVar[Route | None] = Route("POST", "/external_references/create_or_update")
 
     def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
         self.running: Running = site.serve(build())
@@ -224,7 +223,7 @@ class Subject:
         setup, kantata, before = self.setup(), self.connector, self.context()
         after, settings = self.context(phase=Phase.AFTER_APPROVAL), kantata._settings
         money, day = setup.project.budget, date(2026, 1, 31)
-        line = billing_plans.ExportedLine(subject_type="TimeEntry", subject_id="1", document="INV-1")
+        line = ExportMark(kind=LineKind.TIME, id="1", document="INV-1")
         invoice = billing_plans.InvoiceCopy(
             key="INV-1", number="INV-1", project="901", time_entry_ids=("1",), issued_on=day,
             payment_days=30, purchase_order="PO 1", project_code=CODE,
@@ -237,7 +236,7 @@ class Subject:
             *self.planned(setup),
             *kantata.plan_structure(before, setup),
             *kantata.plan_activation(after, setup),
-            *billing_plans.plan_exported(SYSTEM, settings, after, [line]),
+            *kantata.plan_marks(after, [line]),
             billing_plans.plan_invoice(SYSTEM, settings, after, invoice),
             billing_plans.plan_payment(SYSTEM, settings, after, payment),
             billing_plans.plan_revenue(SYSTEM, settings, after, revenue),
@@ -296,11 +295,43 @@ class Subject:
 
     async def poll(self, cursor: str | None) -> ChangePage:
         """A portion of the time entries, approved or not."""
-        return await self.connector.feeds.time_changes(cursor, limit=150, approved_only=False)
+        page = await self.connector.time_changes(cursor, limit=150)
+        changes = tuple(Change(ref=one.ref, modified_at=one.changed_at) for one in page.entries)
+        return ChangePage(changes=changes, cursor=page.cursor, more=page.more)
+
+    async def batch(self) -> list[VendorWrite]:
+        """Marks on three time entries that the ERP has taken."""
+        setup = self.setup(milestones=(), placeholders=())
+        values, _ = await self.project(setup)
+        entry = {"workspace_id": self.project_id(values, setup), "user_id": 77}
+        entry |= {"date_performed": "2026-01-05", "time_in_minutes": 5}
+        self.seed(time_entries=[{"id": 90000 + n, **entry} for n in range(3)])
+        marks = [
+            ExportMark(kind=LineKind.TIME, id=str(90000 + n), document=f"timeBill {n}") for n in range(3)
+        ]
+        return self.connector.plan_marks(self.context(phase=Phase.AFTER_APPROVAL), marks)
+
+    def landed_lines(self, writes: Sequence[VendorWrite]) -> list[int]:
+        """How many references name each line and its document."""
+        held = [(row["subject_id"], row["service_model_ref"]) for row in self.records("external_references")]
+        bodies = [write.body["external_reference"] for write in writes]
+        return [held.count((body["subject_id"], body["service_model_ref"])) for body in bodies]
 
     async def bulk(self) -> list[BulkLine]:
-        """Nothing to accept; see ``no_bulk``."""
-        return []
+        """Marks on four time entries, the second of which is gone."""
+        first, *rest = await self.batch()
+        (gone,) = self.connector.plan_marks(
+            self.context(phase=Phase.AFTER_APPROVAL),
+            [ExportMark(kind=LineKind.TIME, id="424242", document="timeBill 9")],
+        )
+        writes = [first, gone, *rest]
+        ticket = await self.connector.submit_batch("window-1", writes)
+        outcomes = await self.connector.batch_outcome(ticket, writes)
+        assert outcomes is not None
+        return [
+            BulkLine(landed=outcome.landed, told=str(outcome.failure or ""), there=count == 1)
+            for outcome, count in zip(outcomes, self.landed_lines(writes), strict=True)
+        ]
 
     # --- credentials ----------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from typing import Any, ClassVar
@@ -13,19 +13,26 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from canonical.authority import Phase
-from canonical.billing import ApprovalState, BillingEvent, TimeEntry
 from canonical.engagement import Contract
-from canonical.money import Money
+from canonical.erp_billing import (
+    BillingOwner,
+    CostLine,
+    InvoiceDraft,
+    InvoiceLineDraft,
+    Reversal,
+    ReversalOrder,
+)
+from canonical.feedback import Feed
 from canonical.operations import ChangePage, ContractSetup, WriteContext
 from canonical.parties import Client
-from canonical.refs import Dimensions, RecordRef, SystemRole
+from canonical.refs import SystemRole
 from canonical.writes import Landed, VendorWrite, resolve_write, symbol
 from connectors.netsuite import NetSuiteConnector
-from connectors.netsuite.billing_plans import Charge, CreditRequest, InvoiceRequest, TimeBill
 from connectors.netsuite.settings import NetSuiteSettings
 from simulators.kit import Running
 from simulators.netsuite import build
 from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
+from tests.connectors import netsuite_billing as bills
 from tests.connectors import netsuite_samples as samples
 
 SYSTEM = samples.SYSTEM
@@ -40,6 +47,8 @@ SCHEMA: dict[str, list[dict[str, Any]]] = {
         {"name": "custcol_trueup_billing", "type": "string", "sublist": "item"},
         {"name": "custcol_trueup_line", "type": "string", "sublist": "item"},
     ],
+    "invoice": [{"name": "custcol_trueup_line", "type": "string", "sublist": "item"}],
+    "creditMemo": [{"name": "custcol_trueup_line", "type": "string", "sublist": "item"}],
 }
 CUSTOM = {
     "client_saga": "custentity_trueup_saga",
@@ -79,6 +88,7 @@ class Subject:
     token: ClassVar[Route | None] = Route("POST", "/token")
     taken: ClassVar[str] = "A record with this external ID already exists."
     no_bulk: ClassVar[str | None] = None
+    batching: ClassVar[Route | None] = Route("POST", "/timeBill")
 
     def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
         self.running: Running = site.serve(build())
@@ -106,7 +116,18 @@ class Subject:
             ],
             term=[{"id": "2", "name": "Net 30"}],
             serviceSaleItem=[{"id": "31", "itemId": "Implementation"}],
-            employee=[{"id": "14", "firstName": "Ann", "lastName": "Lee", "subsidiary": {"id": "3"}}],
+            expenseCategory=[{"id": "4", "name": "Travel"}],
+            employee=[
+                {
+                    "id": "14",
+                    "firstName": "Ann",
+                    "lastName": "Lee",
+                    "subsidiary": {"id": "3"},
+                    "email": "ann@firm.test",
+                    "externalId": "W-14",
+                },
+                {"id": "15", "firstName": "Bo", "lastName": "Ek", "subsidiary": {"id": "7"}},
+            ],
             accountingPeriod=[
                 {"id": id_, "periodName": start[:7], "startDate": start, "endDate": end, "closed": closed}
                 for id_, start, end, closed in (
@@ -229,16 +250,9 @@ class Subject:
         values, _ = await self.perform(self.connector.plan_activation(after, samples.contract()), values)
         return values
 
-    def time(self, project: str, number: int, employee: str = "14") -> TimeBill:
+    def time(self, project: str, number: int, employee: str = "14", **changes: Any) -> CostLine:
         """One approved time entry to post."""
-        entry = TimeEntry(
-            ref=RecordRef(system="kx", type="time_entry", id=str(number)), source_revision="r1",
-            project_code="PRJ1", worker_id="w1", role="consultant", work_date=date(2026, 11, 18), minutes=450,
-            billable=True, approval=ApprovalState.APPROVED, approved_at=datetime(2026, 11, 19, tzinfo=UTC),
-            employing_entity="DE01", project_entity="DE01", note="Workshop",
-            dimensions=Dimensions(region="emea", legal_entity="DE01"),
-        )  # fmt: skip
-        return TimeBill(entry, project=project, employee=employee, item="31")
+        return bills.cost(number, project=project, worker=employee, **changes)
 
     def plans(self) -> list[VendorWrite]:
         """Clients with parent, further entity and currency; contract, schedule, project; billing."""
@@ -251,19 +265,22 @@ class Subject:
         )
         billed = samples.schedule((date(2026, 12, 31), "500.00"), (date(2027, 1, 31), "500.00"))
         contract = samples.contract(samples.line(schedule=billed))
-        event = BillingEvent(
-            key="006A1.L2.1", contract_key=contract.key, line_key="L2", kind="milestone", due=DAY,
-            amount=Money(amount=Decimal("500.00"), currency="EUR"),
-        )  # fmt: skip
-        invoice = InvoiceRequest("G1.1", order=symbol("contract:K"), on=DAY, purchase_order="PO-7")
+        draft = bills.draft(bills.fee(), bills.timed("700", "100.00"), bills.fee("L1.1", order_line=1))
+        run = draft.model_copy(update={"owner": BillingOwner.ERP_RUN})
+        gone = ReversalOrder(
+            line=self.time("77", 1), posting=bills.posting(), form=Reversal.DELETE, on=DAY, reason="Rejected"
+        )
         return [
             *erp.plan_clients(before, [parent, child]),
             *erp.plan_contract_and_project(before, samples.contract_setup(contract)),
             *erp.plan_activation(after, contract),
-            *erp.plan_time_bills(after, [self.time("77", 1)]),
-            *erp.plan_charges(after, [Charge(event, project="77", item="31", charge_type="-19")]),
-            erp.plan_invoice(after, invoice),
-            erp.plan_credit_memo(after, CreditRequest("G1.c1", invoice="880", on=DAY, reason="Wrong rate")),
+            *erp.plan_cost(after, [self.time("77", 1), bills.expense(2)]),
+            *erp.plan_reversals(after, [gone]),
+            *erp.plan_not_billable(after, [bills.posting()]),
+            *erp.plan_invoice(after, draft.model_copy(update={"contract": symbol("contract:K")})),
+            *erp.plan_invoice(after, run),
+            *erp.plan_issue(after, draft),
+            *erp.plan_credit(after, bills.credit("880", bills.credited())),
         ]
 
     # --- what others do, and what is there ------------------------------------------------------------
@@ -298,11 +315,9 @@ class Subject:
     async def moving(self) -> list[str]:
         """Seven invoices."""
         values, after = await self.active(), self.context(phase=Phase.AFTER_APPROVAL)
-        line = {"orderLine": 1, "quantity": "1", "amount": "100.00"}
-        requests = [
-            InvoiceRequest(f"G1.{n}", order=values[CONTRACT], on=DAY, lines=(line,)) for n in range(7)
-        ]
-        writes = [self.connector.plan_invoice(after, request) for request in requests]
+        line = bills.fee(amount="100.00", order_line=1, order_quantity=Decimal(1))
+        drafts = [self.draft(values, line, key=f"G1.{n}", contract=values[CONTRACT]) for n in range(7)]
+        writes = [write for draft in drafts for write in self.connector.plan_invoice(after, draft)]
         return [landed.id for _, landed in (await self.perform(writes))[1]]
 
     async def move(self, record_id: str) -> None:
@@ -311,20 +326,35 @@ class Subject:
 
     async def poll(self, cursor: str | None) -> ChangePage:
         """Two transactions at most."""
-        return await self.connector.changed_transactions_since(cursor, limit=2)
+        return await self.connector.feedback_changes(Feed.INVOICES, cursor, limit=2)
+
+    def draft(self, values: Mapping[str, str], *lines: InvoiceLineDraft, **changes: Any) -> InvoiceDraft:
+        """An invoice of the active contract's project."""
+        parties = {"bill_to": values["client:001A1.id"], "project": values[PROJECT], "on": DAY}
+        return bills.draft(*lines, **{**parties, **changes})
+
+    async def batch(self) -> list[VendorWrite]:
+        """Three time entries to post."""
+        project = (await self.active())[PROJECT]
+        lines = [self.time(project, n) for n in range(3)]
+        return self.connector.plan_cost(self.context(phase=Phase.AFTER_APPROVAL), lines)
+
+    def landed_lines(self, writes: Sequence[VendorWrite]) -> list[int]:
+        """How many time entries carry each stamp."""
+        held = [record.get("externalId") for record in self.records("timeBill")]
+        return [held.count(write.stamp) for write in writes]
 
     async def bulk(self) -> list[BulkLine]:
         """Four time entries; the second names an employee that is not there."""
         project = (await self.active())[PROJECT]
-        bills = [self.time(project, n, "999" if n == 1 else "14") for n in range(4)]
-        writes = self.connector.plan_time_bills(self.context(phase=Phase.AFTER_APPROVAL), bills)
+        lines = [self.time(project, n, "999" if n == 1 else "14") for n in range(4)]
+        writes = self.connector.plan_cost(self.context(phase=Phase.AFTER_APPROVAL), lines)
         ticket = await self.connector.submit_batch("window-1", writes)
         outcomes = await self.connector.batch_outcome(ticket, writes)
         assert outcomes is not None
-        stamps = {record["externalId"] for record in self.records("timeBill")}
         return [
-            BulkLine(landed=outcome.landed, told=str(outcome.failure or ""), there=write.stamp in stamps)
-            for write, outcome in zip(writes, outcomes, strict=True)
+            BulkLine(landed=outcome.landed, told=str(outcome.failure or ""), there=count == 1)
+            for outcome, count in zip(outcomes, self.landed_lines(writes), strict=True)
         ]
 
     # --- credentials ----------------------------------------------------------------------------------

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from canonical.failures import Refused
+from canonical.failures import OutcomeUnknown, Refused
 from canonical.money import exponent
+from canonical.operations import BatchTicket, LineOutcome
+from canonical.writes import VendorWrite
+from connectors.ports import BulkPort
 from rules.authority import unauthorised
 from tests.acceptance.bench import Bench, NotApplicable
 from tests.acceptance.rows import row
+from tests.acceptance.subject import Route
 from tests.support.moves import reading_of
 
 NAMES = (
@@ -77,6 +82,57 @@ async def bulk_partial_failure(bench: Bench) -> str:
     assert len(lines) > 2
     assert lines[1].told
     return "an outcome per line; the others landed"
+
+
+def _batches(bench: Bench) -> tuple[BulkPort, Route]:
+    subject, connector = bench.subject, bench.subject.connector
+    if subject.batching is None:
+        assert not hasattr(connector, "submit_batch"), "there are batches, so they must be accepted"
+        raise NotApplicable("the connector takes no batches: no saga hands it any")
+    return cast(BulkPort, connector), subject.batching
+
+
+async def _outcomes(port: BulkPort, ticket: BatchTicket, writes: Sequence[VendorWrite]) -> list[LineOutcome]:
+    outcomes = await port.batch_outcome(ticket, writes)
+    assert outcomes is not None
+    assert [outcome.key for outcome in outcomes] == [write.key for write in writes]
+    return outcomes
+
+
+@row(
+    "Bulk, answer lost",
+    "A batch is handed over and its answer is lost after the vendor has taken it. The outcome is unknown; "
+    "handed over again under its key, every line is there once and has its outcome.",
+)
+async def bulk_answer_lost(bench: Bench) -> str:
+    port, route = _batches(bench)
+    writes = await bench.subject.batch()
+    bench.subject.fault("drop_after", method=route.method, path=route.path)
+    with pytest.raises(OutcomeUnknown):
+        await port.submit_batch("window-1", writes)
+    assert bench.subject.fired() == 1
+    outcomes = await _outcomes(port, await port.submit_batch("window-1", writes), writes)
+    assert all(outcome.landed and not outcome.differs for outcome in outcomes)
+    assert bench.subject.landed_lines(writes) == [1] * len(writes)
+    return "every line once"
+
+
+@row(
+    "Bulk, handed over twice",
+    "The same batch is handed over twice, and once more under another key as after a lost ledger. Every line "
+    "is there once, under the id that was told first.",
+)
+async def bulk_twice(bench: Bench) -> str:
+    port, _ = _batches(bench)
+    writes = await bench.subject.batch()
+    told = []
+    for key in ("window-1", "window-1", "window-2"):
+        outcomes = await _outcomes(port, await port.submit_batch(key, writes), writes)
+        told.append([outcome.landed for outcome in outcomes])
+    assert told[0] == told[1] == told[2]
+    assert all(told[0])
+    assert bench.subject.landed_lines(writes) == [1] * len(writes)
+    return "every line once"
 
 
 @row(
@@ -147,7 +203,8 @@ async def authority(bench: Bench) -> str:
         refusal = unauthorised(write, subject.roles)
         assert refusal is None, refusal
         body = write.body[write.body_root] if write.body_root else write.body
-        assert set(write.sets) == set(body), f"{write.title}: names fields that it does not set"
+        # A removal has no body.
+        assert set(write.sets) == set(body or ()), f"{write.title}: names fields that it does not set"
     stray = writes[0].model_copy(update={"sets": {}})
     with pytest.raises(Refused):
         await bench.perform(stray)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping as Fields
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -97,6 +98,7 @@ class Subject:
     token: ClassVar[Route | None] = Route("POST", "/services/oauth2/token")
     taken: ClassVar[str] = "DUPLICATE_VALUE: duplicate value found: Saga_Key__c"
     no_bulk: ClassVar[str | None] = None
+    batching: ClassVar[Route | None] = None
 
     def __init__(self, site: Site = PLAIN, **settings: Any) -> None:
         self.running: Running = site.serve(build())
@@ -271,6 +273,14 @@ class Subject:
     async def poll(self, cursor: str | None) -> ChangePage:
         """Four won deals at most."""
         return await self.connector.won_deals_since(cursor, limit=4)
+
+    async def batch(self) -> list[VendorWrite]:
+        """Nothing to hand over; see ``batching``."""
+        return []
+
+    def landed_lines(self, writes: Sequence[VendorWrite]) -> list[int]:
+        """Nothing was handed over."""
+        return [0 for _ in writes]
 
     async def bulk(self) -> list[BulkLine]:
         """Four accounts get another site; the second of them is not there any more."""

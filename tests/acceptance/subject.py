@@ -88,6 +88,8 @@ class Subject(Protocol):
     """A refusal in the vendor's words that means: this is there already."""
     no_bulk: ClassVar[str | None]
     """Why there is no bulk creation to accept; None when there is."""
+    batching: ClassVar[Route | None]
+    """The call that hands a batch over, or one of its calls; None when the connector takes no batches."""
 
     @property
     def connector(self) -> Writer:
@@ -163,6 +165,14 @@ class Subject(Protocol):
 
     async def bulk(self) -> list[BulkLine]:
         """Write several lines in one bulk call, the second of them wrong."""
+        ...
+
+    async def batch(self) -> list[VendorWrite]:
+        """A batch of a few lines, all of them right, for a connector that takes batches."""
+        ...
+
+    def landed_lines(self, writes: Sequence[VendorWrite]) -> list[int]:
+        """How often the vendor's live records show each line of a batch."""
         ...
 
     def wrong_credentials(self) -> tuple[dict[str, Any], str]:

@@ -6,10 +6,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from activities.contracts import SagaRef
 from activities.effects import Effects, Performed
+from activities.sending import Attempt
 from canonical.causes import Cause
 from canonical.failures import TIMED_OUT, Conflict, OutcomeUnknown, SystemFailure
 from canonical.names import effect_key, shared_key, stamp, step_key
@@ -122,13 +124,17 @@ class FakeVendor:
         except TimeoutError:
             raise OutcomeUnknown("no answer in time", system=self.system, vendor_code=TIMED_OUT) from None
 
-    async def send(self, write: VendorWrite) -> Landed:
+    async def _permitted(self, write: VendorWrite) -> Permit:
         permit = PERMIT.get()
         assert permit is not None, "a write without the executor's permit"
         for waiting in self.faults.pop("connect", ()):
             assert not isinstance(waiting, SystemFailure)
             await waiting(write)  # for a free connection
         await permit.confirm()
+        return permit
+
+    async def send(self, write: VendorWrite) -> Landed:
+        permit = await self._permitted(write)
         await self._in_time(permit, self._take("send", write))
         if write.kind is WriteKind.CREATE and any(one.stamp == write.stamp for one in self.live):
             raise Conflict("there is a record with this key already", system=self.system)
@@ -157,8 +163,7 @@ class FakeVendor:
         return Shown(landed=landed, values={name: shown.get(name) for name in write.expect})
 
     async def amend(self, write: VendorWrite, landed: Landed) -> Landed:
-        permit = PERMIT.get()
-        assert permit is not None
+        permit = await self._permitted(write)
         await self._in_time(permit, self._take("amend", write))
         self.records[landed.id].fields.update(write.body)
         return landed
@@ -225,6 +230,7 @@ class Bench:
         values: Mapping[str, str] | None = None,
         call_seconds: float = LEASE - 1,
         attempt: str | None = None,
+        asked_at: datetime | None = None,
         absent: Sequence[str] = (),
     ) -> Performed:
         """One activity attempt."""
@@ -234,7 +240,7 @@ class Bench:
             (SystemRole.ERP,),
             writes,
             saga=ref(saga, call_seconds=call_seconds),
-            attempt_id=attempt or f"attempt-{self.attempts}",
+            attempt=Attempt(attempt or f"attempt-{self.attempts}", asked_at or self.clock()),
             values=values or {},
             absent=absent,
         )

@@ -51,7 +51,7 @@ class FakeSystems:
             raise Refused(f"System {system!r} is not configured", cause=Cause.CONFIGURATION)
         return self.ports[system]
 
-    crm = erp = psa = hr = writer = _port
+    crm = erp = psa = hr = writer = billing = feed = feedback = figures = _port
 
     def notifiers(self, channel: str) -> Sequence[Any]:
         return self.mail

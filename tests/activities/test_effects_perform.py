@@ -189,6 +189,7 @@ async def test_a_key_in_use_is_waited_for_until_its_lease_is_over(bench: Bench) 
         actor=ref().actor,
         attempt_id="dead",
         deadline=bench.clock() + timedelta(seconds=LEASE),
+        asked_at=bench.clock(),
         body_hash="h",
         business_key="crm/006A",
         region="emea",
@@ -232,6 +233,36 @@ async def test_a_key_that_turns_out_to_be_taken_is_found(bench: Bench) -> None:
     done = await bench.perform(create())
     assert done.values["project:006A.NL01.EUR.id"] == "7"
     assert len(bench.vendor.live) == 1
+
+
+async def test_a_worker_that_froze_puts_no_old_values_back(bench: Bench) -> None:
+    """It was told before the input was amended, and wakes up after the amended one is there."""
+    told = bench.clock()
+    await bench.perform(create(title="Old"), attempt="z", asked_at=told)
+    bench.clock.turn(60)
+    await bench.perform(create(title="New"))
+    bench.clock.turn(60)
+    for attempt in ("z", "its retry"):
+        with pytest.raises(Transient):
+            await bench.perform(create(title="Old"), attempt=attempt, asked_at=told)
+    assert bench.vendor.records["101"].fields == {"companyName": "New"}
+    await bench.perform(create(title="Old"))
+    assert bench.vendor.records["101"].fields == {"companyName": "Old"}, "asked for again is asked for again"
+
+
+async def test_what_was_asked_for_meanwhile_keeps_an_amendment_from_the_wire(bench: Bench) -> None:
+    """Two amendments: the first one's worker freezes between its claim and its call."""
+    await bench.perform(create(title="First"))
+    asked = bench.clock()
+    bench.clock.turn(60)
+
+    async def meanwhile(write: VendorWrite) -> None:
+        await bench.perform(create(title="Third"))
+
+    bench.vendor.faults["connect"].append(meanwhile)
+    with pytest.raises(Transient):
+        await bench.perform(create(title="Second"), asked_at=asked + timedelta(seconds=30))
+    assert bench.vendor.records["101"].fields == {"companyName": "Third"}
 
 
 async def test_an_amended_input_changes_the_record_that_is_there(bench: Bench) -> None:

@@ -85,10 +85,24 @@ async def test_a_change_that_somebody_changed_since_is_not_put_back(bench: Bench
     assert bench.vendor.records["7"].fields["status"] == "closed by finance"
 
 
-async def test_what_is_past_the_pivot_is_left_alone(bench: Bench) -> None:
+async def test_past_the_pivot_nothing_of_the_saga_is_undone(bench: Bench) -> None:
+    """Whatever the run knows: one that was reset to before its pivot believes that it may undo."""
+    await bench.perform(create("006A.UK01.GBP", step="project"))
     await bench.perform(create(forward_only=True))
-    assert await bench.undo() == ()
-    assert len(bench.vendor.live) == 1
+    for step in ("project", "contract"):
+        with pytest.raises(Refused) as refused:
+            await bench.undo(step)
+        assert refused.value.failure.cause is Cause.PIVOT_PASSED
+    assert len(bench.vendor.live) == 2
+
+
+async def test_a_pivot_that_was_refused_bars_no_undo(bench: Bench) -> None:
+    await bench.perform(create("006A.UK01.GBP", step="project"))
+    bench.vendor.faults["send"].append(Refused("no"))
+    with pytest.raises(Refused):
+        await bench.perform(create(forward_only=True))
+    await bench.undo("project")
+    assert bench.vendor.live == []
 
 
 async def test_a_lost_answer_is_looked_for_and_undone(bench: Bench) -> None:
@@ -136,6 +150,7 @@ async def test_undo_waits_until_nobody_can_be_sending_any_more(bench: Bench) -> 
         actor=ref().actor,
         attempt_id="dead",
         deadline=bench.clock() + timedelta(minutes=1),
+        asked_at=bench.clock(),
         body_hash="h",
         business_key="crm/006A",
         region="emea",

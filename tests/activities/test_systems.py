@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.contracts import (
+    ActivateContract,
     ClientPlacement,
     EnsureClients,
     ErpFindings,
@@ -26,6 +27,7 @@ from activities.notify import NotifyActivitiesOver
 from activities.psa import PsaActivitiesOver
 from activities.undo import EffectActivitiesOver
 from canonical.causes import Cause
+from canonical.engagement import Contract
 from canonical.failures import Failure, Refused, Unauthorised
 from canonical.names import effect_key, shared_key, stamp, step_key
 from canonical.operations import (
@@ -37,11 +39,13 @@ from canonical.operations import (
     TemplateProgress,
     WriteContext,
 )
-from canonical.parties import Client
+from canonical.parties import Client, PartyRole
 from canonical.refs import RecordRef
 from canonical.writes import VendorWrite
+from ledger.rows import LinkRow
 from tests.activities.fakes import ERP, OTHER, SAGA, Bench, FakeVendor, client, create, ref
 from tests.activities.firm import FakeNotifier, FakeSystems
+from tests.cli.billing import contract
 from tests.rules.examples import client as account
 from tests.rules.test_baseline import DELIVERY
 
@@ -115,6 +119,9 @@ class FakeErp(FakeVendor):
                     )
         return writes
 
+    def plan_activation(self, context: WriteContext, contract: Contract) -> list[VendorWrite]:
+        return []
+
 
 @dataclass
 class Firm:
@@ -150,6 +157,15 @@ class Firm:
         result = await ActivityEnvironment().run(undo.undo_step, command)
         assert isinstance(result, UndoStepResult)
         return result
+
+    async def activate(self, values: dict[str, str], *, plan: bool = False) -> list[LinkRow]:
+        """Activate a contract that bills Northwind; its client's links afterwards."""
+        terms = contract(parties={PartyRole.SOLD_TO: "001X", PartyRole.BILL_TO: "001X"})
+        command = ActivateContract(
+            saga=ref(SAGA, plan=plan), step="activate", system=ERP, contract=terms, values=values
+        )
+        await ActivityEnvironment().run(self.activities().activate_contract, command)
+        return await self.bench.ledger.links_of("client", "001X", system=ERP)
 
     def customers(self) -> list[str]:
         return [one.id for one in self.erp.live if "companyName" in one.fields]
@@ -316,6 +332,28 @@ async def test_our_own_links_come_with_what_the_search_found(firm: Firm) -> None
     found = await ActivityEnvironment().run(firm.activities().gather, command)
     assert isinstance(found, ErpFindings)
     assert [(row.ref.id, row.linked) for row in found.matches["001X"]] == [("55", False), ("101", True)]
+
+
+async def test_a_client_that_finance_had_before_is_linked_once_its_contract_is_active(firm: Firm) -> None:
+    await firm.ensure(OTHER)
+    found = await firm.erp.read_client("101")
+    assert found is not None
+    there_before = found.model_copy(update={"ref": found.ref.model_copy(update={"id": "501"})})
+    firm.erp.records["501"] = replace(firm.erp.records["101"], id="501", stamp="")
+    await firm.undo(OTHER)
+    outcome = await firm.ensure(SAGA, existing=there_before)
+    assert await firm.bench.ledger.links_of("client", "001X") == []
+    assert await firm.activate(outcome.values, plan=True) == []
+    (link,) = await firm.activate(outcome.values)
+    assert (link.record.id, link.created_by_us, link.saga_id) == ("501", False, SAGA)
+    assert await firm.activate(outcome.values) == [link]
+
+
+async def test_a_client_that_a_deal_made_keeps_the_link_of_its_making(firm: Firm) -> None:
+    outcome = await firm.ensure(SAGA)
+    before = await firm.bench.ledger.links_of("client", "001X", system=ERP)
+    assert len(before) == 1
+    assert await firm.activate(outcome.values) == before
 
 
 async def test_every_call_uses_the_mapping_pinned_on_the_run(firm: Firm) -> None:

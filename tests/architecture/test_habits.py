@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from activities.contracts import FeedbackPace, Pace
 from activities.options import Timings
 from canonical.names import LEDGER_QUEUE, PLAN_PREFIX, WORKFLOW_QUEUE, SearchAttribute, system_queue
-from runtime.sections import RetrySection
+from runtime.sections import BillingSection, FeedbackSection, RetrySection
 from tests.architecture.source import PACKAGES, ROOT, modules, parse, tracked, where
 
 LINES = 500
@@ -137,7 +138,7 @@ def spelled_names(tree: ast.Module) -> list[tuple[str, int]]:
 
 _ORDINARY_WORDS = {SearchAttribute.SYSTEM.value, SearchAttribute.REGION.value}
 """Also words of other people's languages: a search attribute only beside the others."""
-_ID_START = r"(plan:)?(o2p|t2b|inv|co):"
+_ID_START = r"(plan:)?(o2p|t2b|pat|bill|cr|rev|rel|inv|poll|co|coc):"
 
 
 def test_names_are_built_in_one_place() -> None:
@@ -178,6 +179,16 @@ def test_time_limits_in_the_settings_are_the_sagas_own() -> None:
     """``[retry]`` and ``Timings`` cannot import each other; this keeps their names and defaults one."""
     assert Timings(**RetrySection().model_dump()) == Timings()
     assert set(RetrySection.model_fields) == set(Timings.model_fields)
+
+
+def test_the_pace_in_the_settings_is_the_runs_own() -> None:
+    assert Pace(**BillingSection().model_dump()) == Pace()
+    assert set(BillingSection.model_fields) == set(Pace.model_fields)
+
+
+def test_the_pace_of_feedback_in_the_settings_is_the_runs_own() -> None:
+    assert FeedbackPace(**FeedbackSection().model_dump()) == FeedbackPace()
+    assert set(FeedbackSection.model_fields) == set(FeedbackPace.model_fields)
 
 
 def test_packages_are_what_gets_installed() -> None:

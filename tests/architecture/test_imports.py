@@ -27,7 +27,7 @@ IO = (
     "multiprocessing", "os", "pathlib", "requests", "shutil", "smtplib", "socket", "sqlalchemy", "sqlite3",
     "sqlmodel", "starlette", "subprocess", "tempfile", "threading", "urllib.request", "uvicorn",
 )  # fmt: skip
-SIMULATOR_USERS = ("cli.demo", "cli.dev", "cli.simulators")
+SIMULATOR_USERS = ("cli.demo", "cli.demo_billing", "cli.dev", "cli.simulators")
 VENDOR_NEUTRAL = ("connectors.ports", "connectors.kit")
 
 

@@ -99,6 +99,7 @@ def test_a_vendors_words_are_bounded() -> None:
     assert str(error) == error.failure.message
 
 
-def test_final_states_are_the_four_in_which_nothing_happens_any_more() -> None:
+def test_final_states_are_the_five_in_which_nothing_happens_any_more() -> None:
     final = {status for status in SagaStatus if status.is_final}
-    assert final == {SagaStatus.COMPLETE, SagaStatus.UNDONE, SagaStatus.FAILED, SagaStatus.PLANNED}
+    ends = {SagaStatus.COMPLETE, SagaStatus.UNDONE, SagaStatus.STOPPED}
+    assert final == ends | {SagaStatus.FAILED, SagaStatus.PLANNED}

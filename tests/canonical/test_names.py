@@ -13,10 +13,22 @@ from canonical.names import (
     STAMP_LIMIT,
     SagaName,
     SearchAttribute,
+    allocation_key,
+    batch_key,
+    billing_group_key,
+    billing_name,
+    cap_key,
     case_id,
     contract_key,
+    credit_key,
     effect_key,
+    fee_source,
+    invoice_key,
+    item_key,
+    movement_key,
     project_key,
+    purchase_order_key,
+    retainer_account,
     saga_id,
     saga_parts,
     shared_key,
@@ -139,3 +151,56 @@ def test_a_record_reference_is_read_as_it_is_printed(system: str, type_: str, id
 def test_what_is_no_record_reference_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="expected system/type/id"):
         RecordRef.parse(bad)
+
+
+GROUP = st.lists(st.none() | st.text(max_size=60), min_size=3, max_size=7)
+
+
+@given(GROUP)
+def test_a_billing_group_fits_into_a_workflow_id(parts: list[str | None]) -> None:
+    """Purchase order numbers are free text; the workflow id takes no colon and has a limit."""
+    group = billing_group_key(*parts)
+    assert re.fullmatch(r"[A-Za-z0-9.-]+", group)
+    name = saga_id(SagaName.BILL_CONTRACT, "emea", "netsuite-emea", billing_name(group, "2026-W53"))
+    assert saga_parts(name) == (SagaName.BILL_CONTRACT, "emea", "netsuite-emea", f"{group}.2026-W53")
+    assert "|" not in invoice_key(group, "2026-11", 1)
+
+
+@given(GROUP, GROUP)
+def test_different_groups_have_different_keys(one: list[str | None], other: list[str | None]) -> None:
+    def same(parts: list[str | None]) -> list[str]:
+        return [part or "" for part in parts]
+
+    assert (billing_group_key(*one) == billing_group_key(*other)) == (same(one) == same(other))
+
+
+def test_keys_of_billing_are_business_identity() -> None:
+    entry = RecordRef(system="kantata-main", type="time_entries", id="991")
+    item = item_key(entry, "2026-11-18T10:00:00+00:00/12.approved")
+    assert item == "kantata-main/time_entries/991@2026-11-18T10:00:00+00:00/12.approved"
+    assert allocation_key(item, 2) == f"{item}#2"
+    assert allocation_key(item, 2, release=1) == f"{item}#2-1"
+    assert str(fee_source("milestone", "006.NL01.EUR", "006.NL01.EUR.1")) == (
+        "contract/milestone/006.NL01.EUR/006.NL01.EUR.1"
+    )
+    invoice = invoice_key("g", "2026-11", 2)
+    assert (invoice, credit_key(invoice, 1)) == ("g/2026-11/2", "g/2026-11/2/credit-1")
+    assert movement_key(retainer_account("c", "l"), "billed", "2026-11") == "retainer/c/l/billed/2026-11"
+
+
+def test_keys_of_billing_can_become_parts_of_effect_keys() -> None:
+    """An effect key has four separators; a vendor's revision or an order number may contain one."""
+    odd = RecordRef(system="k", type="t", id="a|b")
+    for key in (item_key(odd, "1|2"), cap_key("c", "role", "x|y"), purchase_order_key("NL01", "1", "PO|7")):
+        assert effect_key("erp", "op", key, 1).count("|") == 4
+
+
+def test_purchase_orders_are_shared_by_contracts_and_caps_are_not() -> None:
+    assert cap_key("c1", "contract", None) != cap_key("c2", "contract", None)
+    assert purchase_order_key("NL01", "001", "PO7") == purchase_order_key("NL01", "001", "PO7")
+
+
+def test_a_batch_key_names_its_lines() -> None:
+    assert batch_key("erp", "post_cost", 1, ["a", "b"]) == batch_key("erp", "post_cost", 1, ["b", "a"])
+    assert batch_key("erp", "post_cost", 1, ["a", "b"]) != batch_key("erp", "post_cost", 1, ["a", "c"])
+    assert batch_key("erp", "post_cost", 1, ["ab"]) != batch_key("erp", "post_cost", 1, ["a", "b"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canonical.engagement import RateCard, RateLine
+from canonical.rates import RateCard, RateLine
 
 
 def rate(start: date, end: date | None, amount: str = "150", role: str = "consultant") -> RateLine:

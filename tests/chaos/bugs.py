@@ -21,6 +21,7 @@ from runtime.lifecycle import exit_now
 from tests.chaos import planted
 from tests.chaos.case import Result
 from tests.chaos.cells import Cell, Fault
+from tests.chaos.deal_play import Deals
 from tests.chaos.firm import SYSTEMS, WORKFLOWS, ChaosFirm, Zygote, firm
 from tests.chaos.harness import TRIES, Chaos
 from tests.chaos.recording import FIRST_NUMBER, Recording
@@ -123,7 +124,7 @@ async def hunt(work: Path) -> AsyncIterator[Hunt]:
     """A firm to plant bugs in, and a recording of the product without any."""
     zygote = Zygote()
     try:
-        runner = Chaos(work, 1, zygote, [deals.NORTHWIND], lambda _: None)
+        runner = Chaos(work, 1, zygote, Deals([deals.NORTHWIND]), lambda _: None)
         await runner.record([0])
         async with firm(work / "planted", zygote) as one:
             yield Hunt(runner, one)

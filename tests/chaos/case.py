@@ -8,31 +8,20 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from cli.local.deals import Deal
-from tests.chaos import vendors
 from tests.chaos.cells import Cell, End, Fault
-from tests.chaos.firm import CALL, LEDGER, ROLES, SYSTEMS, ChaosFirm
-from tests.chaos.invariants import refs
-from tests.chaos.oracle import Oracle
-from tests.chaos.recording import Call, Recording, Step
-from tests.chaos.verdict import Verdict
+from tests.chaos.firm import CALL, LEDGER, ROLES, SYSTEMS
+from tests.chaos.plays import HUNG, NotProven, Play
+from tests.chaos.recording import UNDO_STEP, Call, Recording, Step
 
 HOLD = 900
 """Milliseconds for which a call is held so that something can happen during it; less than a call may take."""
 LATE = 2_600
 """Milliseconds after which a killed worker's call commits: later than the next attempt begins (the heartbeat
 limit is two seconds), earlier than the lease ends (a call and a second)."""
-END = 45.0
-"""Seconds until a saga that has not ended counts as hung."""
 QUIET = 1.5
 """Seconds without any call after which nothing of a terminated saga is under way."""
-
-
-class NotProven(Exception):
-    """The timing of the case was not met; it says nothing and is run again."""
 
 
 @dataclass
@@ -71,51 +60,75 @@ class Result:
         }
 
 
-async def run(firm: ChaosFirm, recording: Recording, cell: Cell, deal: Deal) -> Result:
-    """Run a case with a fresh copy of its deal.
+LEGAL: dict[End, tuple[tuple[str, ...], str]] = {
+    End.COMPLETE: (("complete",), "complete"),
+    End.UNDONE: (("undone",), "undone"),
+    End.STOPPED: (("stopped",), "stopped"),
+    End.LEFT: (("complete",), "complete"),
+    End.PARKED: (("parked",), "complete"),
+    End.UNDO_BLOCKED: (("undo-blocked",), "undone"),
+    End.UNDONE_OR_KEPT: (("undone", "undo-blocked"), "undone"),
+}
+"""How a case may end at first, and once it is repaired."""
+STUCK = ("parked", "undo-blocked")
+
+
+async def run(play: Play, recording: Recording, cell: Cell) -> Result:
+    """Run a case with a play of its own.
 
     Raises:
         NotProven: the moment was missed.
     """
-    return await _Case(firm, recording, cell, deal).run()
+    return await _Case(play, recording, cell).run()
 
 
 class _Case:
-    def __init__(self, firm: ChaosFirm, recording: Recording, cell: Cell, deal: Deal) -> None:
-        self.firm, self.recording, self.cell, self.deal = firm, recording, cell, deal
+    def __init__(self, play: Play, recording: Recording, cell: Cell) -> None:
+        self.play, self.recording, self.cell = play, recording, cell
+        self.firm, self.found = play.firm, play.found
         self.step: Step = next(step for step in recording.steps if step.id == cell.step)
-        self.saga_id = ""
-        self.problems: list[str] = []
-        self.duplicates = self.orphans = 0
-        self.handle: WorkflowHandle[Any, Any]
+        self.armed: list[Call] = []
 
     async def run(self) -> Result:
         began = time.monotonic()
-        firm = self.firm
-        await firm.no_faults()
-        await firm.seed(self.deal)
-        self.before = await firm.records()
-        self.marks = {vendor: await self._written(vendor, 0) for vendor in firm.urls}
-        self.oracle = Oracle(firm.stack.config, self.before, self.deal.seed())
+        await self.firm.no_faults()
+        await self.play.prepare()
         try:
             end = await self._run_and_judge()
+        except NotProven:
+            await self._calm()
+            await self.play.leave()
+            raise
         finally:
             await self._tidy()
-        return Result(self.cell, end, self.problems, self.duplicates, self.orphans, time.monotonic() - began)
+        found = self.found
+        return Result(
+            self.cell, end, found.problems, found.duplicates, found.orphans, time.monotonic() - began
+        )
 
     async def _run_and_judge(self) -> str:
         await self._go()
-        stuck = self.cell.end in (End.PARKED, End.UNDO_BLOCKED, End.UNDONE_OR_KEPT)
-        end = await self.firm.settle(self.handle, END)
-        first = end
-        if stuck and end in ("parked", "undo-blocked"):
-            await self._judge_parked(end)
+        first = end = await self.play.settle(HUNG)
+        await self._check_hits()
+        legal, last = LEGAL[self.cell.end]
+        if end in STUCK and any(one in STUCK for one in legal):
+            if end not in legal:
+                self.found.say(f"is {end}, not {' or '.join(legal)}")
+            await self.play.judge_stuck(end)
             await self.firm.no_faults()
-            await self.firm.retry_parked(self.handle)
-            end = await self.firm.settle(self.handle, END)
-        await self._judge_end(first, end)
+            await self.play.repair("retry")
+            end = await self.play.settle(HUNG)
+        if first not in legal:
+            self.found.say(f"ended as {first}, legal is {' or '.join(legal)}")
         await self._judge_fired()
-        return first if first == end else f"{first}, then {end}"
+        after = ""
+        if end == last:
+            after = await self.play.judge_end(end)
+        else:
+            self.found.say(f"came to {end} in the end, legal is {last}")
+            await self.play.judge_wrong_end(end)
+        ends = [first, *([end] if end != first else []), *([after] if after else [])]
+        return ", then ".join(ends)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -124,31 +137,33 @@ class _Case:
         match fault:
             case Fault.ERROR if call is not None:
                 await self._arm(call, "error_before", status=503)
-                await self._start()
+                await self.play.start()
             case Fault.LOST if call is not None:
                 await self._arm(call, "drop_after")
-                await self._start()
+                await self.play.start()
             case Fault.REFUSED if call is not None:
                 await self._arm(call, "business", message="chaos says no")
-                await self._start()
+                await self.play.start()
             case Fault.CANCEL_PARKED if call is not None:
                 await self._arm(call, "business", message="chaos says no")
-                await self._start()
-                await self._until_parked()
-                await self.handle.cancel()
-                if self.cell.end is End.UNDONE:
-                    await self._until_not_parked()
+                await self.play.start()
+                if await self._until_parked():
+                    await self.play.cancel()
+                    if self.cell.end in (End.UNDONE, End.STOPPED):
+                        await self._until_not_parked()
             case Fault.RENEWED if call is not None:
                 await self._arm(call, "business", message="chaos says no")
-                await self._start()
-                await self._until_parked()
-                await self.firm.renew(self.handle)
+                await self.play.start()
+                if await self._until_parked():
+                    await self.play.renew()
             case Fault.KILL_BEFORE | Fault.KILL_LATE | Fault.KILL_AFTER | Fault.KILL_ALL if call is not None:
                 await self._kill(call)
             case Fault.CANCEL_BEFORE | Fault.CANCEL_AFTER | Fault.CANCEL_DURING:
                 await self._cancel()
             case Fault.KILL_BEFORE:
                 await self._at_a_step_without_calls(kill=True)
+            case Fault.UNDO_KILL | Fault.CANCEL_UNDOING if call is None:
+                await self._undo_on_the_ledger(kill=fault is Fault.UNDO_KILL)
             case _:
                 await self._undo()
 
@@ -156,7 +171,7 @@ class _Case:
         """The worker that performs the step dies while the call is in flight."""
         fault = self.cell.fault
         await self._arm_kill(call, before=fault is Fault.KILL_BEFORE, late=fault is Fault.KILL_LATE)
-        await self._start()
+        await self.play.start()
         await self._until_in_flight(call)
         roles = ROLES if fault is Fault.KILL_ALL else (SYSTEMS,)
         for role in roles:
@@ -173,28 +188,28 @@ class _Case:
         """A cancel at a boundary or in the middle of the step."""
         call, fault = self.cell.call, self.cell.fault
         if self.step.kind == "gate" and fault is Fault.CANCEL_DURING:
-            await self._start()
+            await self.play.start()
             await self._until("gated")
-            await self.handle.cancel()
+            await self.play.cancel()
         elif call is not None:
             # Before a step: what precedes it is done and its answer is held. Else: the call has not begun.
             await self._arm(call, "delay_after" if fault is Fault.CANCEL_BEFORE else "delay", delay_ms=HOLD)
-            await self._start()
+            await self.play.start()
             await self._until_in_flight(call)
-            await self.handle.cancel()
+            await self.play.cancel()
             await self._still_in_flight(call)
         elif fault is Fault.CANCEL_DURING:
             await self._at_a_step_without_calls(kill=False)
         elif fault is Fault.CANCEL_BEFORE:
             self.firm.signal(SYSTEMS, signal.SIGSTOP)
-            await self._start()
-            await self.handle.cancel()
+            await self.play.start()
+            await self.play.cancel()
             self.firm.signal(SYSTEMS, signal.SIGCONT)
         else:
-            await self._start()
-            await self.firm.settle(self.handle, END)
+            await self.play.start()
+            await self.play.settle(HUNG)
             try:
-                await self.handle.cancel()
+                await self.play.cancel()
             except RPCError as refused:
                 # The server says that the saga has ended: exactly what is expected here.
                 if refused.status is not RPCStatusCode.NOT_FOUND:
@@ -202,25 +217,29 @@ class _Case:
 
     async def _at_a_step_without_calls(self, *, kill: bool) -> None:
         """Stop the step's worker before the step begins, wait for the step to be handed to it, then act."""
-        hold = self.cell.hold
-        assert hold is not None
-        await self._arm(hold, "delay_after", delay_ms=HOLD)
-        await self._start()
-        await self._until_in_flight(hold)
-        role = LEDGER
-        self.firm.signal(LEDGER, signal.SIGSTOP)
-        await self._still_in_flight(hold)
+        hold, role = self.cell.hold, LEDGER
+        if hold is None:
+            # Nothing is called before it: its worker stands still before anything begins.
+            assert self.step.on_the_ledger
+            self.firm.signal(LEDGER, signal.SIGSTOP)
+            await self.play.start()
+        else:
+            await self._arm(hold, "delay_after", delay_ms=HOLD)
+            await self.play.start()
+            await self._until_in_flight(hold)
+            self.firm.signal(LEDGER, signal.SIGSTOP)
+            await self._still_in_flight(hold)
         if not self.step.on_the_ledger:
             # Its worker makes the held call too: it can only be stopped after that.
-            await self._until_handed_over(self.recording.decision_before(self.step).activity)
+            await self._until_handed_over(self.recording.decision_before(self.step).activity, LEDGER)
             role = SYSTEMS
             self.firm.signal(SYSTEMS, signal.SIGSTOP)
             self.firm.signal(LEDGER, signal.SIGCONT)
-        await self._until_handed_over(self.step.activity)
+        await self._until_handed_over(self.step.activity, role)
         if kill:
             await self.firm.kill_and_restart(role)
         else:
-            await self.handle.cancel()
+            await self.play.cancel()
             self.firm.signal(role, signal.SIGCONT)
 
     async def _undo(self) -> None:
@@ -244,42 +263,54 @@ class _Case:
                 await self._arm(call, "delay", delay_ms=HOLD)
             case Fault.UNDO_KILL:
                 await self._arm(call, "delay", delay_ms=LATE)
-        await self._start()
+        await self.play.start()
         if decided:
-            await self._until_parked()
-            await self.firm.repair_parked(self.handle, "undo_all")
+            if not await self._until_parked():
+                return
+            await self.play.repair("undo_all")
         else:
             await self._until_in_flight(last)
-            await self.handle.cancel()
+            await self.play.cancel()
             await self._still_in_flight(last)
         if fault in (Fault.CANCEL_UNDOING, Fault.CANCEL_DECIDED):
             await self._until_in_flight(call)
-            await self.handle.cancel()
+            await self.play.cancel()
             await self._still_in_flight(call)
         if fault is Fault.UNDO_KILL:
             await self._until_in_flight(call)
             await self.firm.kill_and_restart(SYSTEMS)
 
+    async def _undo_on_the_ledger(self, *, kill: bool) -> None:
+        """Cancel at the gate while the ledger's worker stands still: the undo is handed to it, then act."""
+        await self.play.start()
+        await self._until("gated")
+        self.firm.signal(LEDGER, signal.SIGSTOP)
+        await self.play.cancel()
+        await self._until_handed_over(UNDO_STEP, LEDGER)
+        if kill:
+            await self.firm.kill_and_restart(LEDGER)
+        else:
+            await self.play.cancel()
+            self.firm.signal(LEDGER, signal.SIGCONT)
+
     # --- moments --------------------------------------------------------------------------------------
 
     async def _arm(self, call: Call, kind: str, **more: Any) -> None:
+        if call not in self.armed:
+            self.armed.append(call)
         await self.firm.control(call.vendor, "POST", "faults", call.fault(kind, **more))
 
-    async def _start(self) -> None:
-        self.handle = await self.firm.start(self.deal)
-        self.saga_id = self.handle.id
-
-    async def _faults(self, call: Call) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = await self.firm.control(call.vendor, "GET", "faults")
-        return [row for row in rows if row["path"] == call.pattern and row["method"] == call.method]
+    async def _check_hits(self) -> None:
+        for call in self.armed:
+            await self.play.check_hit(call)
 
     async def _until_in_flight(self, call: Call) -> None:
         """Wait until the delay that holds a call has begun."""
-        give_up = time.monotonic() + END
+        give_up = time.monotonic() + HUNG
         while time.monotonic() < give_up:
-            if any(row["fired"] and row["kind"].startswith("delay") for row in await self._faults(call)):
+            if await self.play.holds(call):
                 return
-            await self.firm.approve(self.handle)
+            await self.play.approve()
             await asyncio.sleep(0.01)
         raise NotProven(f"{call.method} {call.pattern} was never called")
 
@@ -289,38 +320,47 @@ class _Case:
         if not any(row["status"] is None for row in calls):
             raise NotProven(f"{call.method} {call.pattern} had ended before anything happened to it")
 
-    async def _until_handed_over(self, activity: str) -> None:
-        give_up = time.monotonic() + END
+    async def _until_handed_over(self, activity: str, role: str) -> None:
+        give_up = time.monotonic() + HUNG
         while time.monotonic() < give_up:
-            pending = (await self.handle.describe()).raw_description.pending_activities
-            if any(one.activity_type.name == activity and one.last_started_time.seconds for one in pending):
+            if await self.play.handed_over(activity, role):
                 return
             await asyncio.sleep(0.02)
         raise NotProven(f"{activity} was never handed to a worker")
 
     async def _until(self, status: str) -> None:
-        give_up = time.monotonic() + END
-        while await self.firm.status(self.handle) != status:
+        give_up = time.monotonic() + HUNG
+        while await self.play.status() != status:
             if time.monotonic() > give_up:
                 raise NotProven(f"never {status}")
             await asyncio.sleep(0.02)
 
-    async def _until_parked(self) -> None:
-        if (end := await self.firm.settle(self.handle, END)) != "parked":
-            self.problems.append(f"was to be parked, is {end}")
+    async def _until_parked(self) -> bool:
+        """Whether it came to be parked; if not, the case has failed."""
+        if (end := await self.play.settle(HUNG)) != "parked":
+            self.found.say(f"was to be parked, is {end}")
+            return False
+        return True
 
     async def _until_not_parked(self) -> None:
         give_up = time.monotonic() + 5
         while time.monotonic() < give_up:
-            if await self.firm.status(self.handle) != "parked":
+            if await self.play.status() != "parked":
                 return
             await asyncio.sleep(0.02)
 
-    async def _tidy(self) -> None:
+    async def _calm(self) -> None:
+        """No fault is armed, every worker runs."""
         await self.firm.no_faults()
-        for role in list(self.firm.pids):
-            self.firm.signal(role, signal.SIGCONT)
-        if self.saga_id and await self.firm.end(self.handle):
+        for role in ROLES:
+            if role in self.firm.pids:
+                self.firm.signal(role, signal.SIGCONT)
+            else:
+                await self.firm.start_worker(role)
+
+    async def _tidy(self) -> None:
+        await self._calm()
+        if await self.play.end():
             await self._until_quiet()
 
     async def _until_quiet(self) -> None:
@@ -336,75 +376,12 @@ class _Case:
 
     # --- judging ---------------------------------------------------------------------------------------
 
-    def _take(self, verdict: Verdict, when: str) -> None:
-        self.problems += [f"{when}: {one}" for one in verdict.problems]
-        self.duplicates += len(verdict.duplicates)
-        self.orphans += len(verdict.orphans)
-
-    async def _judge_parked(self, status: str) -> None:
-        """Nothing twice, nothing foreign, and every record that is there is named to whoever repairs it."""
-        expected = "undo-blocked" if self.cell.end in (End.UNDO_BLOCKED, End.UNDONE_OR_KEPT) else "parked"
-        if status != expected:
-            self.problems.append(f"is {status}, not {expected}")
-        seen = vendors.change(self.before, await self.firm.records())
-        self._take(self.oracle.judge_partly(seen), status)
-        cases = self.firm.cases(self.saga_id)
-        if not cases:
-            self.problems.append(f"{status} without an open case")
-        named = {pair for case in cases for pair in refs(case)}
-        if status == "parked":
-            # The case is about one step; the saga that it links names the records of the others.
-            named |= set(refs(await self.firm.view(self.handle)))
-        for vendor, types in vendors.live(seen).items():
-            made = await self._created(vendor)
-            for kind, rows in types.items():
-                for id_ in rows:
-                    if (kind, id_) in made and (kind, id_) not in named:
-                        self.problems.append(f"{status}: {vendor} {kind} {id_} survives and nobody is told")
-
-    async def _judge_end(self, first: str, end: str) -> None:
-        wanted = self.cell.end
-        legal_first = {
-            End.COMPLETE: ("complete",),
-            End.UNDONE: ("undone",),
-            End.PARKED: ("parked",),
-            End.UNDO_BLOCKED: ("undo-blocked",),
-            End.UNDONE_OR_KEPT: ("undone", "undo-blocked"),
-        }[wanted]
-        last = "complete" if wanted in (End.COMPLETE, End.PARKED) else "undone"
-        if first not in legal_first:
-            self.problems.append(f"ended as {first}, legal is {' or '.join(legal_first)}")
-        if end != last:
-            self.problems.append(f"came to {end} in the end, legal is {last}")
-            if end not in ("complete", "undone"):
-                view = await self.firm.view(self.handle)
-                self.problems.append(str(view["headline"]))
-                self._take(
-                    self.oracle.judge_partly(vendors.change(self.before, await self.firm.records())), end
-                )
-                return
-        seen = vendors.change(self.before, await self.firm.records())
-        judge = self.oracle.judge_complete if end == "complete" else self.oracle.judge_undone
-        self._take(judge(seen), end)
-        left = self.firm.cases(self.saga_id)
-        if left:
-            self.problems.append(f"{end} with {len(left)} case(s) still open")
-
     async def _judge_fired(self) -> None:
         """A fault that never fired proves nothing."""
         for vendor in self.firm.urls:
             for row in await self.firm.control(vendor, "GET", "faults"):
                 if not row["fired"]:
-                    self.problems.append(
-                        f"the fault {row['kind']} on {row['method']} {row['path']} never fired"
-                    )
-
-    async def _written(self, vendor: str, since: int) -> int:
-        return len(await self.firm.control(vendor, "GET", f"writes?since={since}")) + since
-
-    async def _created(self, vendor: str) -> set[tuple[str, str]]:
-        rows = await self.firm.control(vendor, "GET", f"writes?since={self.marks[vendor]}")
-        return {(row["type"], str(row["id"])) for row in rows if row["operation"] == "create"}
+                    self.found.say(f"the fault {row['kind']} on {row['method']} {row['path']} never fired")
 
 
 __all__ = ["CALL", "NotProven", "Result", "run"]

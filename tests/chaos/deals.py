@@ -52,10 +52,18 @@ EXISTING = frozenset({deals.LUMEN.tax_number})
 
 
 def words(number: int, salt: str) -> str:
-    """Two words that no other number has; unlike enough not to be taken for another client."""
-    digest = hashlib.sha256(f"{salt}{number}".encode()).digest()
-    parts = [SYLLABLES[byte % len(SYLLABLES)] for byte in digest[:6]]
-    return f"{''.join(parts[:3])} {''.join(parts[3:])}".title()
+    """Two words that no other number has; unlike enough not to be taken for another client.
+
+    Clients are looked for by their first word, so that one is made of the number itself; the factor keeps
+    neighbours apart.
+    """
+    scattered = number * 397 % len(SYLLABLES) ** 2
+    own = hashlib.sha256(salt.encode()).digest()[0]
+    first = [SYLLABLES[index] for index in (*divmod(scattered, len(SYLLABLES)), own % len(SYLLABLES))]
+    second = [
+        SYLLABLES[byte % len(SYLLABLES)] for byte in hashlib.sha256(f"{salt}{number}".encode()).digest()[:3]
+    ]
+    return f"{''.join(first)} {''.join(second)}".title()
 
 
 def copy(deal: Deal, number: int) -> Deal:

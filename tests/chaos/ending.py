@@ -43,12 +43,13 @@ async def finish(world: World) -> list[str]:
     problems = [
         f"{won.saga.id} is {status}"
         for won, status in zip(world.won, rest, strict=True)
-        if status not in (*FINAL, *STUCK)
+        if status not in (*FINAL, *STUCK) and not await _locked_out(world, won)
     ]
     problems += [f"at rest: {one}" for one in await _judge(world)]
     await world.calm()
     ends = await asyncio.gather(*(_to_the_end(world, won) for won in world.won))
     for won, end in zip(world.won, ends, strict=True):
+        won.end = end
         if end not in FINAL:
             headline = (await world.firm.view(won.saga))["headline"]
             problems.append(f"{won.saga.id} did not end, it is {end}: {headline}")
@@ -97,14 +98,25 @@ async def _ended(world: World, won: Won, calls: list[dict[str, Any]]) -> Ended:
     named = {*refs(view), *(pair for case in cases for pair in refs(case))}
     return Ended(
         saga=won.saga.id,
-        status=view["status"],
+        status="parked" if _without_token(view) else view["status"],
         account=won.account,
         candidates=tuple(_candidates(world, won, calls)),
+        earlier=tuple(_amended(seed, won) for _, seed in won.versions[:-1]),
         licence_only=won.shape == "licence",
         skipped=frozenset(won.skipped),
         named=frozenset(named),
         cases=len(cases),
     )
+
+
+def _without_token(view: Any) -> bool:
+    """Whether a saga waits until a person renews a vendor's credentials."""
+    kinds = {(step.get("failure") or {}).get("kind") for step in view["steps"] if step["state"] == "waiting"}
+    return view["status"] == "waiting" and "reauthorise" in kinds
+
+
+async def _locked_out(world: World, won: Won) -> bool:
+    return _without_token(await world.firm.view(won.saga))
 
 
 def _candidates(world: World, won: Won, calls: list[dict[str, Any]]) -> Iterator[Seed]:

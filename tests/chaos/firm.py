@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +102,8 @@ class ChaosFirm:
     """How long the vendors' searches are said to lag behind."""
     config_more: tuple[tuple[str, str], ...] = ()
     """(line of the configuration, line to put behind it)."""
+    config: Callable[[str], str] = str
+    """Changes the configuration file's text before anything reads it."""
     ledger: str = ""
     """The ledger's database; a file of SQLite's when empty."""
     database: Path | None = None
@@ -130,7 +132,7 @@ class ChaosFirm:
         for line, more in self.config_more:
             assert line in text
             text = text.replace(line, f"{line}\n{more}")
-        self.stack.config.write_text(text)
+        self.stack.config.write_text(self.config(text))
         self.settings = self.stack.settings()
         self.client = await connect(self.settings.temporal)
         systems = ConnectedSystems(self.settings, None)

@@ -13,21 +13,23 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli.local.deals import Deal
 from runtime.lifecycle import exit_now
-from tests.chaos.case import NotProven, Result, run
-from tests.chaos.cells import Cell, Fault, cells_of
-from tests.chaos.deals import SEEDS, copy
-from tests.chaos.firm import ChaosFirm, Zygote, firm
-from tests.chaos.recording import FIRST_NUMBER, Recording, record
+from tests.chaos.billing_play import MonthSubject
+from tests.chaos.case import Result, run
+from tests.chaos.cells import Cell, Fault, why_not
+from tests.chaos.deal_play import Deals
+from tests.chaos.firm import ChaosFirm, Zygote
+from tests.chaos.plays import NotProven, Subject
+from tests.chaos.recording import FIRST_NUMBER, Recording
 
-SAGAS = ("opportunity-to-project",)
+SAGAS: dict[str, Callable[[], Subject]] = {Deals.name: Deals, MonthSubject.name: MonthSubject}
 HOME = Path(".trueup/chaos")
 PER_FIRM = 40
 """Cases until a firm is replaced by a fresh one: its vendors get slow as they fill."""
@@ -44,16 +46,25 @@ class Chaos:
     work: Path
     lanes: int
     zygote: Zygote
-    patterns: Sequence[Deal]
-    """The deal of every seed."""
+    subject: Subject
+    """The saga."""
     on_result: Callable[[Result], None]
     recordings: dict[int, Recording] = field(default_factory=dict)
 
     async def record(self, seeds: Iterable[int]) -> None:
-        """Record an undisturbed run and a full undo of every seed's deal."""
-        for seed in seeds:
-            async with firm(self.work / f"recording-{seed}", self.zygote, slots=PHASES) as one:
-                self.recordings[seed] = await record(one, self.patterns[seed])
+        """Record an undisturbed run and a full undo of every seed, each in a firm of its own."""
+        limit = asyncio.Semaphore(self.lanes)
+
+        async def one(seed: int) -> None:
+            folder = self.work / f"recording-{seed}"
+            async with limit, self.subject.firm(folder, self.zygote, slots=PHASES) as firm:
+                self.recordings[seed] = await self.subject.record(firm, seed)
+
+        wanted = list(seeds)
+        async with asyncio.TaskGroup() as group:
+            for seed in wanted:
+                group.create_task(one(seed))
+        self.recordings = {seed: self.recordings[seed] for seed in sorted(self.recordings)}
 
     async def run(self, cells: Sequence[Cell]) -> None:
         """Run all cases; every lane is a firm of its own."""
@@ -64,23 +75,28 @@ class Chaos:
         generation = 0
         while waiting:
             generation += 1
-            async with firm(self.work / f"lane-{lane}.{generation}", self.zygote) as one:
+            async with self.subject.firm(self.work / f"lane-{lane}.{generation}", self.zygote) as one:
                 clean, number = True, FIRST_NUMBER + 10
                 while waiting and clean and number < FIRST_NUMBER + 10 + PER_FIRM * TRIES:
                     cell = waiting.pop()
-                    result = await self.case(one, cell, number)
+                    try:
+                        result = await self.case(one, cell, number)
+                    except Exception as error:
+                        # It proves nothing, and the other cases are none the worse for it.
+                        trace = traceback.format_exc()
+                        result = Result(cell, "broken", [f"{type(error).__name__}: {error}", trace])
                     number += TRIES
                     self.on_result(result)
                     # What a failed case left behind must not be held against the next.
                     clean = result.passed
 
     async def case(self, one: ChaosFirm, cell: Cell, number: int) -> Result:
-        """Run one case in a firm, again when its moment was missed; takes ``TRIES`` deal numbers."""
-        missed = ""
+        """Run one case in a firm, again when its moment was missed; takes ``TRIES`` numbers."""
+        missed, recording = "", self.recordings[cell.seed]
         for attempt in range(TRIES):
-            deal = copy(self.patterns[cell.seed], number + attempt)
+            play = self.subject.play(one, recording, cell, number + attempt)
             try:
-                result = await run(one, self.recordings[cell.seed], cell, deal)
+                result = await run(play, recording, cell)
             except NotProven as reason:
                 missed = str(reason)
                 continue
@@ -115,12 +131,51 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
             count = counts.get((step, name))
             marks.append("-" if count is None else f"{count[True]}/{count.total()}")
         lines.append(f"{step:<{wide}}" + " ".join(f"{mark:>9}" for mark in marks))
-    lines.append(
-        "A dash: the fault makes no sense there. Steps without writes get errors, kills and cancels on their "
-        "reads; steps without vendor calls (rules, ledger, HR file) kills and cancels; only what is built "
-        "has an undo."
-    )
     return "\n".join(lines)
+
+
+def whole(subject: Subject, cells: Sequence[Cell]) -> None:
+    """Make sure that the table has every step that the saga is known to have.
+
+    Raises:
+        RuntimeError: a step was in no recording.
+    """
+    by_seed: dict[int, set[str]] = defaultdict(set)
+    for cell in cells:
+        by_seed[cell.seed // subject.variants].add(cell.step)
+    for seed, steps in by_seed.items():
+        if lost := [name for name in subject.must if not any(step.startswith(name) for step in steps)]:
+            raise RuntimeError(f"seed {seed} has no case for {', '.join(lost)}: no recording has the step")
+
+
+def reasons(recordings: Iterable[Recording], cells: Iterable[Cell]) -> tuple[int, str]:
+    """How many pairs of step and fault of the recordings have no case, and why: the table's dashes.
+
+    Raises:
+        RuntimeError: a pair has neither a case nor a reason against it.
+    """
+    there = {(cell.step, cell.fault) for cell in cells}
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    pairs = {
+        (step.id, fault): why_not(step, fault, one)
+        for one in recordings
+        for step in one.steps
+        for fault in Fault
+    }
+    dashes = {pair: why for pair, why in pairs.items() if pair not in there}
+    if bare := [f"{step}: {fault.value}" for (step, fault), why in dashes.items() if why is None]:
+        raise RuntimeError(f"neither a case nor a reason against it: {bare}")
+    for (step, fault), why in dashes.items():
+        assert why is not None
+        found.setdefault(why, {}).setdefault(step, {})[fault.value] = None
+    lines = ["Dashes, and why:"]
+    for why, steps in found.items():
+        lines.append(f"- {why}:")
+        by_faults: dict[str, list[str]] = {}
+        for step, faults in steps.items():
+            by_faults.setdefault("; ".join(faults), []).append(step)
+        lines += [f"    {', '.join(names)} x {{{faults}}}" for faults, names in by_faults.items()]
+    return len(dashes), "\n".join(lines)
 
 
 def report(target: str, rows: Sequence[dict[str, Any]], cells: int, seconds: float, **more: Any) -> str:
@@ -167,14 +222,17 @@ async def chaos(saga: str, *, seeds: int, shard: tuple[int, int], lanes: int, ag
         path.unlink(missing_ok=True)
     began, zygote = time.monotonic(), Zygote()
     try:
-        patterns = [SEEDS[seed % len(SEEDS)] for seed in range(seeds)]
-        runner = Chaos(HOME / "work", lanes, zygote, patterns, lambda _: None)
-        await runner.record(range(seeds))
-        cells = [cell for seed in range(seeds) for cell in cells_of(seed, runner.recordings[seed])]
+        runner = Chaos(
+            HOME / "work" / f"{saga}-{shard[0] + 1}.{shard[1]}", lanes, zygote, SAGAS[saga](), lambda _: None
+        )
+        recorded = range(seeds * runner.subject.variants)
+        await runner.record(recorded)
+        cells = [cell for seed in recorded for cell in runner.subject.cells(seed, runner.recordings[seed])]
+        whole(runner.subject, cells)
         mine = cells[shard[0] :: shard[1]]
         done = {key for key, row in results_of(path).items() if row["passed"]}
         todo = [cell for cell in mine if cell.key not in done]
-        steps = {seed: len(runner.recordings[seed].steps) for seed in range(seeds)}
+        steps = {seed: len(runner.recordings[seed].steps) for seed in recorded}
         print(
             f"{len(cells)} cells = steps {steps} x faults x {seeds} seed(s); {len(todo)} to run here",
             flush=True,
@@ -186,8 +244,17 @@ async def chaos(saga: str, *, seeds: int, shard: tuple[int, int], lanes: int, ag
     keys = {cell.key for cell in mine}
     rows = [row for key, row in results_of(path).items() if key in keys]
     print(table(rows))
+    dashes, why = reasons(runner.recordings.values(), cells)
+    print(why)
     return report(
-        "chaos", rows, len(mine), time.monotonic() - began, saga=saga, seeds=seeds, all_cells=len(cells)
+        "chaos",
+        rows,
+        len(mine),
+        time.monotonic() - began,
+        saga=saga,
+        seeds=seeds,
+        all_cells=len(cells),
+        dashes=dashes,
     )
 
 

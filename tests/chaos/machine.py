@@ -128,10 +128,10 @@ class Lane:
         if not problems:
             try:
                 problems = await finish(world)
-                for won in world.won:
-                    self.ends[(await world.firm.view(won.saga))["status"]] += 1
+                self.ends.update(won.end for won in world.won)
             except Exception as error:
-                problems = [f"could not be judged: {type(error).__name__}: {error}"]
+                world.broken = problems = [f"could not be judged: {type(error).__name__}: {error}"]
+        world.unplayed = bool(world.broken)
         self.scenarios += 1
         self.moves.update(name for name, _ in world.trace)
         if problems:
@@ -150,15 +150,15 @@ class Lane:
         self.zygote.stop()
         self.loop.close()
 
-    def replay(self, moves: Sequence[Move]) -> list[str]:
-        """Play a pinned scenario; answers what does not hold."""
+    def replay(self, moves: Sequence[Move]) -> tuple[list[str], World]:
+        """Play a scenario that is known; answers what does not hold."""
 
-        async def play() -> list[str]:
+        async def play() -> tuple[list[str], World]:
             world = await self.world()
             for name, arguments in moves:
                 if name != "finish":
                     await world.play(name, **arguments)
-            return await self.end(world)
+            return await self.end(world), world
 
         return self.do(play())
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -28,7 +28,7 @@ from cli.local import deals
 from cli.local.deals import Deal, Line
 from runtime.lifecycle import exit_now
 from tests.chaos import vendors
-from tests.chaos.deals import copy
+from tests.chaos.deals import EXISTING, copy
 from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.firm import firm as fresh_firm
 from tests.chaos.oracle import Oracle
@@ -68,7 +68,7 @@ settle_poll = 0.1"""
 FIRST_NUMBER = 20
 WRITES_EACH = 3
 """Writes per deal after which the outage begins: some deals are far by then, some have hardly begun."""
-END, NOTICED = 900.0, 60.0
+END, NOTICED = 900.0, 240.0
 
 
 @dataclass
@@ -96,11 +96,12 @@ async def endure(firm: ChaosFirm, outage: Outage, *, count: int, first: int, sec
         first: the first of as many free deal numbers.
         seconds: how long it is away.
     """
-    won = [copy(pattern, first + place) for place, pattern in zip(range(count), cycle(PATTERNS))]
+    won = list(_deals(count, first))
     for deal in won:
         await firm.seed(deal)
     before = await firm.records()
-    oracles = [Oracle(firm.stack.config, before, deal.seed()) for deal in won]
+    accounts = [row for deal in won for row in deal.seed().get("Account", [])]
+    oracles = [Oracle(firm.stack.config, before, {**deal.seed(), "Account": accounts}) for deal in won]
     written = await _writes(firm)
     handles = [await firm.start(deal) for deal in won]
     result = Result(outage.name, {"deals": count})
@@ -120,6 +121,16 @@ async def endure(firm: ChaosFirm, outage: Outage, *, count: int, first: int, sec
     result.figures["seconds_away"] = round(time.monotonic() - away, 1)
     await _judge(firm, result, handles, Portfolio(oracles), before, back)
     return result
+
+
+def _deals(count: int, first: int) -> Iterator[Deal]:
+    """Deals of each pattern in turn. Those of a client that finance had before are of one account."""
+    known: dict[str | None, int] = {}
+    for place, pattern in zip(range(count), cycle(PATTERNS)):
+        deal = copy(pattern, first + place)
+        if deal.tax_number in EXISTING and known.setdefault(deal.tax_number, deal.number) != deal.number:
+            deal = replace(deal, account_number=known[deal.tax_number])
+        yield deal
 
 
 async def _noticed(firm: ChaosFirm, handles: Sequence[WorkflowHandle[Any, Any]]) -> int:

@@ -15,6 +15,7 @@ from temporalio import activity, workflow
 
 import wiring.workers
 from activities.sending import Sending
+from activities.undoing import Undoing
 from canonical import names
 from canonical.writes import WriteKind
 from ledger.rows import ClaimState
@@ -26,6 +27,9 @@ Command = dict[str, Any]
 def undo_after_the_step(_: Command) -> None:
     """The undo is registered when its step has succeeded, as in a list of compensations: what a step has
     made before it failed is forgotten.
+
+    The second defence goes with it: a saga that is to be undone asks the ledger what else it has left, and
+    the ledger, which knows every write before it is sent, would name what the list has forgotten.
     """
     _in_the_open()
     register, done = Saga._register_undo, Saga._done
@@ -39,13 +43,18 @@ def undo_after_the_step(_: Command) -> None:
             register(self, record, *owed)
         return done(self, record, result)
 
+    async def trust_the_list(self: Saga) -> None:
+        """Nothing is asked."""
+
     _replace(Saga, "_register_undo", owe)
     _replace(Saga, "_done", pay)
+    _replace(Saga, "_find_left_behind", trust_the_list)
 
 
 def key_from_the_run(_: Command) -> None:
     """The key holds the workflow's run id, as the engine's documentation suggests: a run that continues as
-    new or is reset has other keys and finds nothing of what it made.
+    new or is reset has other keys and finds nothing of what it made. The second defence goes with it: a
+    step takes back what its present input has no place for, and other keys are no place.
     """
     honest = names.effect_key
 
@@ -56,6 +65,11 @@ def key_from_the_run(_: Command) -> None:
     for module in list(sys.modules.values()):
         if getattr(module, "effect_key", None) is honest:
             _replace(module, "effect_key", effect_key)
+
+    async def leave_it(*_: Any, **__: Any) -> None:
+        """What an earlier run made under another key is not taken back."""
+
+    _replace(Undoing, "take_back_superseded", leave_it)
 
 
 def no_look_before_a_resend(_: Command) -> None:

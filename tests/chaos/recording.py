@@ -20,6 +20,8 @@ from tests.chaos.firm import ChaosFirm
 NEVER_HIT = ("/oauth2/", "/describe", "/suiteql", "/custom_fields?")
 """Calls that a worker makes once and remembers, or no pattern tells apart; hit for want of others only."""
 UNDO = "undo."
+UNDO_STEP = "effects.undo_step"
+"""The activity that undoes a step, whichever worker performs it."""
 DECISION = "rules."
 """Begins the name of every activity that only decides."""
 FIRST_NUMBER = 20
@@ -63,6 +65,12 @@ class Step:
     began: float = 0.0
     """Seconds since 1970; steps whose times overlap run side by side."""
     ended: float = 0.0
+    stops: bool = False
+    """Of a run that a cancel stops: what is done stays, the next run does the rest."""
+    under: bool = False
+    """Of a run that another one has started: a cancel may go to either."""
+    passes_over: bool = False
+    """What a vendor refuses concerns its line alone: nothing is parked, the next run tries it again."""
 
     @property
     def writes(self) -> tuple[Call, ...]:
@@ -72,12 +80,12 @@ class Step:
     @property
     def on_the_ledger(self) -> bool:
         """Whether the ledger's worker performs it: rules, messages, books."""
-        return self.activity.startswith((DECISION, "notify.", "ledger."))
+        return self.activity.startswith((DECISION, "notify.", "ledger.", "billing."))
 
     @property
     def past_the_pivot(self) -> bool:
         """Whether a cancel that comes during it is too late."""
-        return self.kind in ("pivot", "forward-only")
+        return self.kind in ("pivot", "forward-only") and not self.stops
 
 
 @dataclass
@@ -240,7 +248,7 @@ async def _steps(
     for index, (name, _, began, ended) in enumerate(spans):
         step = by_id.get(name[0]) or by_title.get(name[1])
         if step is not None:
-            usable = [call for call in calls[index] if not _remembered(call)] or calls[index][:1]
+            usable = [call for call in calls[index] if not remembered(call)] or calls[index][:1]
             found.steps.append(
                 Step(
                     general(step["id"]),
@@ -261,7 +269,8 @@ async def _steps(
     return found
 
 
-def _remembered(call: Call) -> bool:
+def remembered(call: Call) -> bool:
+    """Whether a worker makes the call once and remembers the answer."""
     return any(re.escape(word) in call.pattern or word in call.pattern for word in NEVER_HIT)
 
 
@@ -281,19 +290,20 @@ async def _spans(
                 payload = json.loads(made.input.payloads[0].data)
                 summary = json.loads(event.user_metadata.summary.data or b'""')
                 step = payload.get("step", "")
-                if made.activity_type.name == "effects.undo_step":
+                if made.activity_type.name == UNDO_STEP:
                     step = UNDO + step
                 vendor = kinds.get(made.task_queue.name.removeprefix("trueup-system-"), "")
                 scheduled[event.event_id] = (step, summary, made.activity_type.name), vendor
             case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-                began[event.activity_task_started_event_attributes.scheduled_event_id] = _utc(at)
+                began[event.activity_task_started_event_attributes.scheduled_event_id] = utc(at)
             case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
                 id_ = event.activity_task_completed_event_attributes.scheduled_event_id
-                spans.append((*scheduled[id_], began[id_], _utc(at)))
+                spans.append((*scheduled[id_], began[id_], utc(at)))
     return sorted(spans, key=lambda span: span[2])
 
 
-def _utc(at: Any) -> datetime:
+def utc(at: Any) -> datetime:
+    """An instant of a history."""
     found: datetime = at.ToDatetime(tzinfo=UTC)
     return found
 

@@ -5,13 +5,14 @@ activities run again with the input they had, histories replayed under the workf
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.history.v1 import ActivityTaskScheduledEventAttributes, HistoryEvent
 from temporalio.client import (
     ActivityFailureError,
     WorkflowExecutionStatus,
@@ -98,7 +99,13 @@ async def _histories(firm: ChaosFirm, saga: str) -> list[WorkflowHistory]:
 
 
 async def _replayed(histories: Sequence[WorkflowHistory]) -> list[str]:
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=sandbox())
+    # Debug mode: on a machine that is busy on purpose, two seconds without a yield are no deadlock.
+    replayer = Replayer(
+        workflows=WORKFLOWS,
+        data_converter=data_converter(),
+        workflow_runner=sandbox(),
+        debug_mode=True,
+    )
     found = []
     for history in histories:
         result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
@@ -108,9 +115,12 @@ async def _replayed(histories: Sequence[WorkflowHistory]) -> list[str]:
 
 
 async def _performed_again(firm: ChaosFirm, histories: Sequence[WorkflowHistory]) -> list[str]:
-    """Every writing activity once more, on a worker, with the very input that it had."""
-    for event in (event for history in histories for event in _sending(history)):
-        made = event.activity_task_scheduled_event_attributes
+    """Every writing step once more, on a worker, with the very input that it had last.
+
+    An earlier input of a step that was amended is left out: asked for now, it would be a new demand. That a
+    late attempt of it puts nothing back is what the move ``freeze`` is there for.
+    """
+    for made in _last_inputs(event for history in histories for event in _sending(history)):
         try:
             await firm.client.execute_activity(
                 made.activity_type.name,
@@ -131,3 +141,14 @@ def _sending(history: WorkflowHistory) -> Iterator[HistoryEvent]:
             name = event.activity_task_scheduled_event_attributes.activity_type.name
             if any(word in name for word in SENDS):
                 yield event
+
+
+def _last_inputs(events: Iterable[HistoryEvent]) -> list[ActivityTaskScheduledEventAttributes]:
+    """By activity and step the last of its inputs, in the order in which they were asked for."""
+    last: dict[tuple[str, str], ActivityTaskScheduledEventAttributes] = {}
+    for event in sorted(events, key=lambda one: one.event_time.ToNanoseconds()):
+        made = event.activity_task_scheduled_event_attributes
+        step = json.loads(made.input.payloads[0].data)["step"]
+        last.pop((made.activity_type.name, step), None)
+        last[made.activity_type.name, step] = made
+    return list(last.values())

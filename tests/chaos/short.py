@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos.cells import Cell, Fault, cell
+from tests.chaos.cells import Cell, Fault, cell, kinds
 from tests.chaos.recording import Recording, Step
 
 KILLED = ("clients.netsuite-emea", "contract", "structure", "activate")
@@ -45,3 +45,24 @@ def refused_undo(recording: Recording) -> Cell:
 def step_like(recording: Recording, name: str) -> Step:
     """The first step whose id begins so."""
     return next(one for one in recording.steps if one.id.startswith(name))
+
+
+MONTH = (
+    ("posting.post", Fault.LOST, 0),
+    ("bill.issue", Fault.LOST, 0),
+    ("posting.post", Fault.KILL_AFTER, 0),
+    ("posting.post", Fault.CANCEL_DURING, 0),
+    ("bill.select", Fault.CANCEL_DURING, 0),
+    ("bill.draft", Fault.UNDO_REFUSED, 0),
+)
+"""Of a month that is closed: step, fault, and which of the step's kinds of writes."""
+
+
+def short_month(recording: Recording) -> list[Cell]:
+    """One case of each kind; all of them are for the long table."""
+    cells = []
+    for name, fault, number in MONTH:
+        step = step_like(recording, name)
+        turn = kinds(step)[number] if fault is Fault.LOST else 0
+        cells.append(cell(0, recording, step, fault, turn=turn, number=number))
+    return cells

@@ -20,6 +20,7 @@ from cli.local import deals
 from runtime.lifecycle import exit_now
 from tests.chaos.case import Result
 from tests.chaos.cells import Cell, Fault, cell
+from tests.chaos.deal_play import Deals
 from tests.chaos.firm import Zygote
 from tests.chaos.harness import Chaos, report
 from tests.chaos.recording import Recording
@@ -49,7 +50,7 @@ async def smoke(work: Path, lanes: int) -> tuple[list[Cell], list[Result]]:
 
     zygote = Zygote()
     try:
-        runner = Chaos(work, lanes, zygote, deals.DEMO_DEALS, keep)
+        runner = Chaos(work, lanes, zygote, Deals(deals.DEMO_DEALS), keep)
         await runner.record(range(len(deals.DEMO_DEALS)))
         cells = [one for seed, found in runner.recordings.items() for one in smoke_cells(seed, found)]
         print(f"{len(cells)} cells over {len(deals.DEMO_DEALS)} deals", flush=True)

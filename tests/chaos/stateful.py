@@ -1,7 +1,8 @@
 """``make chaos-stateful``: generated scenarios in several firms at once, and which invariants did not hold.
 
-A scenario that fails is printed as one line of JSON, as ``tests/chaos/pinned.json`` has them. The last line
-printed is one JSON object.
+Some run against everything real (``tests.chaos.machine``), more of them, faster, against the effect executor
+alone (``tests.chaos.executor``). One that fails is printed as a line of JSON, as ``tests/chaos/pinned.json``
+and ``pinned_executor.json`` have them. The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -17,39 +18,72 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cli.local.stack import ROOT
 from runtime.lifecycle import exit_now
-from tests.chaos.machine import Lane, generate
-from tests.chaos.world import World, words
+from tests.chaos import executor, machine
+from tests.chaos.machine import Lane
+from tests.chaos.world import Move, World, line
 
 HOME = Path(".trueup/chaos")
+REAL, EXECUTOR = "real", "executor"
 
 
-def lane(folder: Path, examples: int, seed: int) -> None:
-    """Run a share of the scenarios; one JSON object a line, one line a scenario."""
-    one = Lane(folder)
-    began = time.monotonic()
+class Told:
+    """One line a scenario, as JSON."""
 
-    def tell(world: World, problems: list[str]) -> None:
-        nonlocal began
+    def __init__(self, kind: str) -> None:
+        self.kind, self.began = kind, time.monotonic()
+
+    def __call__(
+        self, moves: Sequence[Move], problems: list[str], unplayed: bool, ends: Counter[str]
+    ) -> None:
+        """Tell what came of a scenario."""
         row = {
-            "moves": [name for name, _ in world.trace],
+            "kind": self.kind,
+            "moves": [name for name, _ in moves],
             "problems": problems,
-            "scenario": words(world.trace) if problems else None,
-            "seconds": round(time.monotonic() - began, 1),
-            "ends": dict(one.ends),
+            "unplayed": unplayed,
+            "scenario": line(moves) if problems else None,
+            "ends": dict(ends),
         }
-        one.ends.clear()
-        began = time.monotonic()
+        ends.clear()
         print(json.dumps(row, ensure_ascii=False), flush=True)
 
+
+def real_lane(folder: Path, examples: int, seed: int) -> None:
+    """A share of the scenarios against everything real."""
+    one, tell = Lane(folder), Told(REAL)
+
+    def on_end(world: World, problems: list[str]) -> None:
+        if world.unplayed:
+            # The machine, not the product: once more, in a firm of its own.
+            problems, world = one.replay(world.trace)
+        tell(world.trace, problems, world.unplayed, one.ends)
+
     try:
-        generate(one, examples, on_end=tell, seeded=seed)
+        machine.generate(one, examples, on_end=on_end, seeded=seed)
     finally:
         one.close()
+
+
+def executor_lane(folder: Path, examples: int, seed: int) -> None:
+    """A share of the scenarios for the effect executor alone."""
+    one, tell = executor.Benches(folder), Told(EXECUTOR)
+
+    def on_end(scenario: Sequence[Move], problems: list[str]) -> None:
+        tell(scenario, problems, False, one.ends)
+
+    try:
+        executor.generate(one, examples, on_end=on_end, seeded=seed)
+    finally:
+        one.close()
+
+
+LANES = {REAL: real_lane, EXECUTOR: executor_lane}
 
 
 async def follow(command: list[str], rows: list[dict[str, Any]], all_: int) -> int:
@@ -74,43 +108,60 @@ async def follow(command: list[str], rows: list[dict[str, Any]], all_: int) -> i
             await process.wait()
 
 
-async def stateful(examples: int, lanes: int, seed: int) -> str:
+async def stateful(examples: int, per_example: int, lanes: int, seed: int) -> str:
     """Generate and run; answers the last line."""
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="trueup-stateful-") as work:
-        shares = [examples // lanes + (place < examples % lanes) for place in range(lanes)]
+    shares = [(REAL, examples // lanes + (place < examples % lanes)) for place in range(lanes)]
+    shares.append((EXECUTOR, examples * per_example))
+    with tempfile.TemporaryDirectory(prefix="trueup-stateful-", ignore_cleanup_errors=True) as work:
         alone = [sys.executable, "-m", "tests.chaos.stateful"]
         commands = [
-            [*alone, "--lane", f"{work}/{place}", "--examples", str(share), "--seed", str(seed + place)]
-            for place, share in enumerate(shares)
+            [
+                *alone,
+                "--lane",
+                f"{kind}:{work}/{place}",
+                "--examples",
+                str(share),
+                "--seed",
+                str(seed + place),
+            ]
+            for place, (kind, share) in enumerate(shares)
             if share
         ]
-        codes = await asyncio.gather(*(follow(one, rows, examples) for one in commands))
+        all_ = examples * (1 + per_example)
+        codes = await asyncio.gather(*(follow(one, rows, all_) for one in commands))
+    keep([row["scenario"] for row in rows if row["problems"]])
+    figures = {
+        "real": _figures([row for row in rows if row["kind"] == REAL]),
+        "executor": _figures([row for row in rows if row["kind"] == EXECUTOR]),
+    }
+    totals: dict[str, Any] = {
+        name: sum(part[name] for part in figures.values())
+        for name in ("scenarios", "steps", "sagas", "violations", "unplayed")
+    }
+    totals["lanes_that_broke"] = sum(code != 0 for code in codes)
+    goals = {"violations": 0, "unplayed": 0, "lanes_that_broke": 0}
+    met = all(totals[name] == goal for name, goal in goals.items())
+    totals |= {**figures, "seed": seed, "seconds": round(time.monotonic() - began)}
+    last = {"target": "chaos-stateful", "figures": totals, "goals": goals, "met": met}
+    return json.dumps(last, ensure_ascii=False)
+
+
+def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     moves = Counter(name for row in rows for name in row["moves"])
     ends: Counter[str] = Counter()
     for row in rows:
         ends.update(row["ends"])
-    for name, times in moves.most_common():
-        print(f"  {name:<14} {times}")
-    failed = [row for row in rows if row["problems"]]
-    keep([row["scenario"] for row in failed])
-    figures = {
+    return {
         "scenarios": len(rows),
         "steps": moves.total(),
         "sagas": ends.total(),
         "ends": dict(ends),
-        "violations": sum(len(row["problems"]) for row in rows),
-        "failed_scenarios": len(failed),
-        "lanes_that_broke": sum(code != 0 for code in codes),
-        "seed": seed,
-        "seconds": round(time.monotonic() - began),
+        "moves": dict(moves.most_common()),
+        "violations": sum(len(row["problems"]) for row in rows if not row["unplayed"]),
+        "unplayed": sum(row["unplayed"] for row in rows),
     }
-    goals = {"violations": 0, "lanes_that_broke": 0}
-    met = all(figures[name] == goal for name, goal in goals.items())
-    return json.dumps(
-        {"target": "chaos-stateful", "figures": figures, "goals": goals, "met": met}, ensure_ascii=False
-    )
 
 
 def keep(scenarios: list[str]) -> None:
@@ -123,17 +174,20 @@ def keep(scenarios: list[str]) -> None:
 def main() -> None:
     """Entry point; never returns."""
     parser = argparse.ArgumentParser(prog="tests.chaos.stateful", description=__doc__)
-    parser.add_argument("--examples", type=int, default=200)
+    parser.add_argument("--examples", type=int, default=200, help="scenarios against everything real")
+    parser.add_argument("--per-example", type=int, default=2, help="for each: so many for the executor alone")
     parser.add_argument("--lanes", type=int, default=max(2, (os.cpu_count() or 2) + 1))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--lane", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--lane", help=argparse.SUPPRESS)
     given = parser.parse_args()
     # A stopped run takes its servers down as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if given.lane:
-        lane(given.lane, given.examples, given.seed)
+        kind, _, folder = given.lane.partition(":")
+        LANES[kind](Path(folder), given.examples, given.seed)
     else:
-        print(asyncio.run(stateful(given.examples, given.lanes, given.seed)), flush=True)
+        work = stateful(given.examples, given.per_example, given.lanes, given.seed)
+        print(asyncio.run(work), flush=True)
     exit_now(0)
 
 

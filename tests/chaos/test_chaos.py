@@ -15,6 +15,7 @@ import pytest
 from cli.local import deals
 from tests.chaos.case import Result
 from tests.chaos.cells import Cell, End, Fault
+from tests.chaos.deal_play import Deals
 from tests.chaos.firm import Zygote
 from tests.chaos.harness import Chaos
 from tests.chaos.recording import Recording
@@ -50,7 +51,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     async def run() -> Ran:
         zygote = Zygote()
         try:
-            runner = Chaos(work, LANES, zygote, [deals.NORTHWIND], results.append)
+            runner = Chaos(work, LANES, zygote, Deals([deals.NORTHWIND]), results.append)
             await runner.record([0])
             cells = short_cells(runner.recordings[0])
             await runner.run(cells)

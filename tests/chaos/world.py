@@ -16,9 +16,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
@@ -30,6 +27,7 @@ from tests.chaos import hostclock, vendors
 from tests.chaos.deals import AWKWARD, HARBOUR_TAX, YEN
 from tests.chaos.deals import copy as fresh
 from tests.chaos.firm import QUICK, SYSTEMS, ChaosFirm
+from tests.support.resetting import reset_to_the_beginning
 
 RETRY = QUICK + "\ngate_reminder = 2\nrenew_after = 6"
 """Days become seconds: a parked saga is reminded of and continues as new while the scenario runs."""
@@ -79,6 +77,8 @@ class Won:
     saga: WorkflowHandle[Any, Any]
     versions: list[tuple[int, Seed]] = field(default_factory=list)
     """Every state of it with the number of calls that the CRM had had by then."""
+    end: str = ""
+    """How its saga ended, before it was started again to see whether it refuses."""
     terms: str | None = None
     """Payment terms that a repair has put in, for this run."""
     skipped: set[str] = field(default_factory=set)
@@ -106,6 +106,8 @@ class World:
         """Whether a read of the deal may have been answered long after it was asked."""
         self.broken: list[str] = []
         """Moves that could not be made at all: the scenario proves nothing from there on."""
+        self.unplayed = False
+        """Whether the scenario could not be played or judged: the machine was not up to it."""
         self.latest = 0.0
         """Seconds after which the slowest call of the scenario has been carried out."""
 
@@ -312,31 +314,18 @@ class World:
     async def move_reset(self, which: int) -> None:
         """An operator resets a run to its beginning: another run does everything again, with the same keys.
 
-        Only before the activation: a run that begins anew knows nothing of it and could still be cancelled.
+        Also after the activation, of which a run that begins anew knows nothing: it may be cancelled, and the
+        ledger must see that nothing is undone any more.
         """
         won = self._pick(which)
         if won is None or await self.firm.status(won.saga) == "closed":
             return
-        if (await self.firm.view(won.saga))["pivot_passed"]:
-            return
-        run = (await won.saga.describe()).run_id
-        history = await self.firm.client.get_workflow_handle(won.saga.id, run_id=run).fetch_history()
-        task = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
-        first = next((event.event_id for event in history.events if event.event_type == task), None)
-        if first is None:
-            return
-        request = ResetWorkflowExecutionRequest(
-            namespace=self.firm.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=won.saga.id, run_id=run),
-            workflow_task_finish_event_id=first,
-            request_id=uuid.uuid4().hex,
-            reason="reset by an operator",
-        )
         try:
-            await self.firm.client.workflow_service.reset_workflow_execution(request)
+            made = await reset_to_the_beginning(self.firm.client, won.saga.id)
         except RPCError:
             return
-        won.terms = None
+        if made is not None:
+            won.terms = None
 
     # --- vendors and machines -----------------------------------------------------------------------
 
@@ -424,6 +413,6 @@ class World:
             await self._edit(won, "Account", {"Tax_Id__c": tax})
 
 
-def words(trace: Sequence[Move]) -> str:
-    """A scenario as one line of JSON for the file of pinned ones."""
-    return json.dumps([[name, arguments] for name, arguments in trace])
+def line(moves: Sequence[Move]) -> str:
+    """A scenario as one line of JSON for a file of pinned ones."""
+    return json.dumps([[name, arguments] for name, arguments in moves])

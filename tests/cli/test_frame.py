@@ -152,6 +152,22 @@ def test_json_carries_exact_amounts_and_unicode(capsys: pytest.CaptureFixture[st
     assert list(found) == ["message", "exit_code", "money", "cause"]
 
 
+def test_counts_hours_and_amounts_stand_below_one_another_by_their_last_digit() -> None:
+    rows = [
+        ["on a draft", "12", "88:00", "EUR 17,200.00"],
+        ["held", "1", "", "EUR -600.00"],
+        ["M1", "", "8:30", "-"],
+    ]
+    assert plain_table(Table(("reason", "items", "hours", "money"), rows)) == [
+        "reason      items  hours          money",
+        "on a draft     12  88:00  EUR 17,200.00",
+        "held            1           EUR -600.00",
+        "M1                  8:30              -",
+    ]
+    mixed = plain_table(Table(("day", "money"), [["2026-10-01", "EUR 1.00 + GBP 2.00"], ["x", "EUR 3.00"]]))
+    assert mixed[2] == "x           EUR 3.00"
+
+
 def test_a_plain_table_is_aligned_and_never_cut() -> None:
     long = "x" * 300
     table = Table(("a", "b"), [(long, Cell("job 5", "https://erp.example/5")), ("y", None)])

@@ -81,7 +81,7 @@ def test_exceptions_of_mine_are_those_my_roles_may_repair(cli: Cli) -> None:
 
 
 def test_no_exceptions_is_a_sentence_too(cli: Cli) -> None:
-    assert cli("exceptions").out == "no exceptions need a person.\n"
+    assert cli("exceptions").out == "No exceptions need a person.\n"
 
 
 # --- list and show without Temporal -----------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_an_unknown_name_says_how_to_start(cli: Cli) -> None:
     answer = cli("show", "nothing")
     assert answer.code == Exit.FAILED
     assert answer.out == ""
-    assert answer.err.splitlines()[0] == "No saga, deal or project code 'nothing' is known."
+    assert answer.err.splitlines()[0] == "No saga, deal, project code, invoice or item 'nothing' is known."
     assert "trueup start opportunity-to-project DEAL_ID" in answer.err
 
 

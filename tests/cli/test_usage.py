@@ -15,7 +15,7 @@ from tests.cli.conftest import Cli, begin
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("start", "time-to-billing", "x"), "time-to-billing cannot be started from here."),
+        (("start", "time-to-billing", "x"), "time-to-billing takes no ID."),
         (("start", "opportunity-to-project", "a:b"), "'a:b' is no deal id"),
         (
             ("start", "opportunity-to-project", "a", "--system", "nope"),

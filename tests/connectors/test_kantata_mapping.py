@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from canonical.billing import ApprovalState
 from canonical.failures import (
     Defect,
-    Refused,
 )
-from canonical.refs import Dimensions
 from canonical.writes import resolve_write, show
 from connectors.kantata import plans
 from connectors.kantata.client import Envelope
@@ -31,7 +27,6 @@ from connectors.kantata.mapping import (
 )
 from connectors.kantata.schemas import Resource, Story, Template, parse
 from connectors.kantata.settings import KantataMapping, KantataSettings, StatusKeys
-from connectors.kantata.time_mapping import ProjectFacts, WorkerFacts, to_expense, to_time_entry
 from connectors.kit.http import encode
 from connectors.kit.secrets import Secret
 from tests.acceptance.kantata import TREE, Subject
@@ -219,71 +214,3 @@ def test_titles_with_codes_leave_room_for_them() -> None:
     assert show(write.body)["workspace"]["title"].startswith(f"@{SETUP.code_symbol}.code - ")
     resolved = resolve_write(write, {f"{SETUP.code_symbol}.code": "P1", "group:001XX.id": "3"})
     assert resolved.body["workspace"]["title"] == resolved.expect["title"] == "P1 - Größe 東京 🚀 rollout"
-
-
-# --- time --------------------------------------------------------------------------------------------
-
-FACTS = ProjectFacts(
-    project_code="P1", project_entity="DE01", dimensions=Dimensions(region="emea", legal_entity="DE01")
-)
-ENTRY = {
-    "id": "1",
-    "date_performed": "2026-01-31",
-    "time_in_minutes": 20,
-    "billable": True,
-    "approved": True,
-    "user_id": "77",
-    "workspace_id": "901",
-    "role_id": "5",
-    "recent_submission_id": None,
-    "updated_at": "2026-02-01T23:30:00-08:00",
-}
-
-
-@pytest.mark.parametrize(
-    ("status", "approval"),
-    [
-        (None, ApprovalState.APPROVED),
-        ("approved", ApprovalState.APPROVED),
-        ("new", ApprovalState.SUBMITTED),
-        ("rejected", ApprovalState.REJECTED),
-        ("cancelled", ApprovalState.DRAFT),
-    ],
-)
-def test_approval_is_the_submission_s_and_dates_never_shift(
-    status: str | None, approval: ApprovalState
-) -> None:
-    row = {**ENTRY, "recent_submission_id": "3" if status else None}
-    submission = {"id": "3", "status": status, "updated_at": "2026-02-02T00:00:00Z"}
-    sides: dict[str, dict[str, dict[str, Any]]] = {
-        "roles": {"5": {"id": "5", "name": "Solution Architect"}},
-        "timesheet_submissions": {"3": submission},
-    }
-    worker = WorkerFacts(worker_id="W1", employing_entity="PL01")
-    entry = to_time_entry(row, Envelope([row], sides), {"901": FACTS}, {"77": worker}, MAPPING, SYSTEM)
-    assert entry.approval is approval
-    assert (entry.work_date, entry.minutes, entry.role) == (date(2026, 1, 31), 20, "architect")
-    assert (entry.approved_at is not None) == (status == "approved")
-    assert entry.source_revision.startswith("2026-02-02T07:30:00+00:00/")
-    with pytest.raises(Refused, match="linked"):
-        to_time_entry(row, Envelope([row], sides), {}, {"77": worker}, MAPPING, SYSTEM)
-
-
-@pytest.mark.parametrize(
-    ("currency", "unit", "cents", "amount"), [("JPY", 1, 980, "980"), ("KWD", None, 1500, "1.5")]
-)
-def test_expenses_in_their_own_currency(currency: str, unit: int | None, cents: int, amount: str) -> None:
-    row = {
-        "id": "4",
-        "date": "2026-01-05",
-        "category": "Travel",
-        "amount_in_cents": cents,
-        "currency": currency,
-        "currency_base_unit": unit,
-        "user_id": "77",
-        "workspace_id": "901",
-        "updated_at": "2026-01-06T00:00:00Z",
-    }
-    worker = WorkerFacts(worker_id="W1", employing_entity="PL01")
-    expense = to_expense(row, True, {"901": FACTS}, {"77": worker}, SYSTEM)
-    assert (expense.amount.amount, expense.incurred_on) == (Decimal(amount), date(2026, 1, 5))

@@ -9,6 +9,7 @@ import pytest
 
 from canonical.authority import Phase, may_write
 from canonical.causes import Cause
+from canonical.delivered import ExportMark, LineKind
 from canonical.delivery import DeliveryTemplate, RolePlaceholder
 from canonical.failures import (
     Defect,
@@ -35,7 +36,7 @@ SYSTEM = "kantata-main"
 
 def later_writes() -> list[VendorWrite]:
     money = Money(amount=Decimal("100"), currency="EUR")
-    lines = [billing_plans.ExportedLine(subject_type="TimeEntry", subject_id="1", document="INV-1")]
+    lines = [ExportMark(kind=LineKind.TIME, id="1", document="INV-1")]
     invoice = billing_plans.InvoiceCopy(
         key="INV-1",
         number="INV-1",
@@ -56,7 +57,7 @@ def later_writes() -> list[VendorWrite]:
         to_date=money,
     )
     return [
-        *billing_plans.plan_exported(SYSTEM, SETTINGS, AFTER, lines),
+        *billing_plans.plan_marks(SYSTEM, SETTINGS, AFTER, lines),
         billing_plans.plan_invoice(SYSTEM, SETTINGS, AFTER, invoice),
         billing_plans.plan_payment(SYSTEM, SETTINGS, AFTER, payment),
         billing_plans.plan_revenue(SYSTEM, SETTINGS, AFTER, revenue),

@@ -15,6 +15,7 @@ from canonical.failures import Conflict, Refused
 from canonical.money import Money
 from canonical.operations import DeliverySetup, HealthState
 from canonical.writes import Landed, UndoResult, VendorWrite, WriteKind, resolve_write
+from connectors.kantata.settings import AcceptanceFields
 from connectors.ports import PsaPort
 from tests.acceptance.kantata import CODE, SYSTEM, TREE, Subject
 from tests.support.moves import reading_of
@@ -288,6 +289,14 @@ async def test_doctor_is_content_and_names_what_is_wrong(subject: Subject) -> No
     assert "999" in checks["custom fields"].detail
     assert "Chief Wizard" in checks["roles"].detail
     assert all(check.remedy for check in checks.values() if check.state is not HealthState.OK)
+    bought = subject.build(
+        subscribed_events=True, mapping=subject.mapping(acceptance=AcceptanceFields(date=10, by=9))
+    )
+    checks = {check.check: check for check in await bought.check()}
+    await bought.close()
+    assert checks["account administrator"].state is HealthState.BROKEN
+    assert "acceptance.date = 10 (Saga) is string, not a date" in checks["custom fields"].detail
+    assert "acceptance.by" not in checks["custom fields"].detail
     subject.configure(tokens=[])
     (refused,) = await subject.connector.check()
     assert refused.state is HealthState.BROKEN

@@ -10,8 +10,9 @@ import pytest
 
 from canonical.authority import Phase
 from canonical.causes import Cause
-from canonical.engagement import BillingMethod, PurchaseOrder
+from canonical.engagement import BillingMethod
 from canonical.failures import Conflict, Refused
+from canonical.terms import PurchaseOrder
 from canonical.writes import UndoResult, VendorWrite, resolve_write
 from connectors.ports import BulkPort, ErpPort
 from tests.acceptance.netsuite import Subject
@@ -304,12 +305,16 @@ async def test_doctor_names_what_is_wrong(subject: Subject) -> None:
     wrong = subject.build(
         mapping={
             "payment_terms": {"Net 90": "77"},
-            "custom": {"order_saga": "custbody_missing"},
+            "custom": {"order_saga": "custbody_missing", "time_reverses": "custcol_missing"},
         }
     )
+    subject.configure(concurrency_limit=3)
     checks = {check.check: check for check in await wrong.check()}
     assert "payment terms 'Net 90' -> 77" in checks["mapped ids"].detail
     assert "salesOrder.custbody_missing" in checks["field map"].detail
+    assert "timeBill.custcol_missing" in checks["field map"].detail
+    assert "custcol_missing" in checks["billing queries"].detail
+    assert "allows 3" in checks["concurrency"].detail
     assert all(check.remedy for check in checks.values() if check.state == "broken")
     await wrong.close()
 

@@ -15,7 +15,6 @@ from canonical.parties import TaxRegistration
 from canonical.refs import RecordRef
 from connectors.kit.http import encode
 from connectors.netsuite import events, queries, wire
-from connectors.netsuite.billing_reads import to_invoice, to_period
 from connectors.netsuite.readings import to_baseline, to_erp_client, to_reference
 from connectors.netsuite.schemas import CustomerRow
 from connectors.netsuite.values import canonical_values
@@ -283,65 +282,6 @@ def test_read_back_values_show_what_is_unmapped_or_unrounded() -> None:
     assert canonical_values(samples.mapping(), "salesOrder", odd)["amount"] == "0.001"
     job = canonical_values(samples.mapping(), "job", {**JOB, "entityStatus": {"id": "3"}})
     assert job["status"] == "status 3"
-
-
-# --- invoices and periods ---------------------------------------------------------------------------------
-
-INVOICE: dict[str, Any] = {
-    "id": "880",
-    "tranId": "INV12",
-    "entity": {"id": "55"},
-    "subsidiary": {"id": "3"},
-    "currency": {"id": "4"},
-    "tranDate": "2026-12-31",
-    "dueDate": "2027-01-30",
-    "otherRefNum": "PO-7",
-    "amountPaid": Decimal("119.00"),
-    "amountRemaining": Decimal("1071.00"),
-    "lastModifiedDate": "2027-01-02T10:00:00Z",
-    "item": {"items": [{"amount": Decimal("1000.00")}]},
-}
-INVOICE_REF = RecordRef(system=samples.SYSTEM, type="invoice", id="880")
-
-
-def test_an_invoice_balances() -> None:
-    credited = Money(amount=Decimal("19.00"), currency="EUR")
-    invoice = to_invoice(samples.mapping(), INVOICE, INVOICE_REF, ("K",), credited)
-    assert (str(invoice.net), str(invoice.gross), str(invoice.balance)) == (
-        "EUR 1,000.00",
-        "EUR 1,190.00",
-        "EUR 1,071.00",
-    )
-    assert (invoice.paid.amount, invoice.credited.amount) == (Decimal("100.00"), Decimal("19.00"))
-    assert invoice.tax[0].amount.amount == Decimal("190.00")
-    assert invoice.seller == "DE01"
-    assert invoice.modified_at == datetime(2027, 1, 2, 10, tzinfo=UTC)
-    applied = {
-        **INVOICE,
-        "item": {"items": []},
-        "time": {"items": [{"apply": True, "amount": 900}, {"apply": False, "amount": 5}]},
-    }
-    assert to_invoice(samples.mapping(), applied, INVOICE_REF, (), None).net.amount == Decimal("900")
-
-
-def test_an_impossible_credit_is_refused() -> None:
-    with pytest.raises(ValueError, match="exceeds"):
-        to_invoice(samples.mapping(), INVOICE, INVOICE_REF, (), Money(amount=Decimal("500"), currency="EUR"))
-
-
-def test_periods_are_months_with_locks() -> None:
-    month = to_period(
-        {
-            "id": "1",
-            "periodname": "Nov 2026",
-            "startdate": "2026-11-01",
-            "enddate": "2026-11-30",
-            "arlocked": "T",
-        }
-    )
-    assert month is not None
-    assert not month.open_for_invoices
-    assert to_period({"id": "2", "startdate": "2026-01-01", "enddate": "2026-12-31", "isyear": "T"}) is None
 
 
 # --- cursors ----------------------------------------------------------------------------------------------

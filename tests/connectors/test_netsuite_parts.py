@@ -31,7 +31,7 @@ from canonical.failures import (
 from canonical.writes import VendorWrite
 from connectors.netsuite import errors
 from connectors.netsuite.auth import TOKEN_PATH, TbaAuth
-from connectors.netsuite.bulk import read_results, refused, told
+from connectors.netsuite.bulk_results import read_results, refused, told
 from connectors.netsuite.client import NetSuiteClient
 from connectors.netsuite.connector import NetSuiteConnector
 from connectors.netsuite.plans import Planner
@@ -344,7 +344,32 @@ def test_a_nameless_refusal_is_laid_at_the_line_that_it_quotes() -> None:
     assert words.startswith("refused, one of: ")
     assert "Something else." in words
     assert refused(results[1:], [first, second])[second.key].failure == "Something else."
-    assert "no reason" in str(refused([], [first])[first.key].failure)
+    silent = refused([], [first])[first.key]
+    assert "no reason" in str(silent.failure)
+    assert silent.retry, "nothing refused it"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "retry"),
+    [
+        (
+            body(400, "USER_ERROR", "You cannot post: accounting period Nov 2026 is closed."),
+            "PERIOD_CLOSED",
+            False,
+        ),
+        (body(400, "INVALID_CONTENT", "Invalid reference value 9.", "item"), "SERVICE_ITEM_MISSING", False),
+        (body(400, "USER_ERROR", "Something else."), "VENDOR_REFUSED", False),
+        (body(429, "SSS_REQUEST_LIMIT_EXCEEDED", "Too many."), "RATE_LIMITED", True),
+        (body(500, "UNEXPECTED_ERROR", "Oops."), "OUTCOME_UNKNOWN", True),
+    ],
+)
+def test_a_line_s_refusal_has_a_cause_and_says_whether_to_send_again(
+    answer: dict[str, Any], cause: str, retry: bool
+) -> None:
+    first, _ = two_writes()
+    results = read_results(httpx.Response(answer["status"], json=answer))
+    known = told(results, [first])[first.key]
+    assert (known.cause, known.retry) == (cause, retry)
 
 
 async def test_check_never_raises(http: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:

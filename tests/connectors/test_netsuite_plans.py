@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date
 
 import pytest
 
 from canonical.authority import Phase
-from canonical.billing import ApprovalState, BillingEvent, TimeEntry
 from canonical.causes import Cause
-from canonical.engagement import BillingMethod, PurchaseOrder, RevenueMethod
-from canonical.failures import Defect, Refused
-from canonical.money import Money
+from canonical.engagement import BillingMethod, RevenueMethod
+from canonical.failures import Refused
 from canonical.operations import ErpClient
-from canonical.refs import Dimensions, RecordRef
+from canonical.refs import RecordRef
+from canonical.terms import PurchaseOrder
 from canonical.writes import KeyStyle, VendorWrite, WriteKind, resolve_write, symbol
-from connectors.netsuite.billing_plans import (
-    BillingPlanner,
-    Charge,
-    CreditRequest,
-    InvoiceRequest,
-    TimeBill,
-    hours,
-)
 from connectors.netsuite.mapping import shape_of
 from connectors.netsuite.plans import Planner
 from tests.connectors import netsuite_samples as samples
@@ -312,81 +302,3 @@ def test_a_schedule_takes_the_shape_that_reproduces_it(
 ) -> None:
     shape = shape_of(samples.schedule(*dates))
     assert (shape.frequency, shape.initial, shape.remaining) == (frequency, initial, remaining)
-
-
-# --- billing -------------------------------------------------------------------------------------------
-
-
-def entry(**changes: object) -> TimeEntry:
-    fields: dict[str, object] = {
-        "ref": RecordRef(system="kx", type="time_entry", id="991"),
-        "source_revision": "r2",
-        "project_code": "PRJ1",
-        "worker_id": "w1",
-        "role": "consultant",
-        "work_date": date(2026, 11, 18),
-        "minutes": 450,
-        "billable": True,
-        "approval": ApprovalState.APPROVED,
-        "approved_at": datetime.fromisoformat("2026-11-19T08:00:00+00:00"),
-        "employing_entity": "DE01",
-        "project_entity": "DE01",
-        "dimensions": Dimensions(region="emea", legal_entity="DE01"),
-        "note": "Workshop",
-        **changes,
-    }
-    return TimeEntry.model_validate(fields)
-
-
-def test_time_is_posted_in_hours_and_minutes_per_revision() -> None:
-    line = TimeBill(entry(), project="77", employee="14", item="31", task="5")
-    (write,) = BillingPlanner(planner()).time_bills(
-        samples.context("post", phase=Phase.AFTER_APPROVAL), [line]
-    )
-    assert write.body["hours"] == "7:30"
-    assert write.body["customer"] == {"id": "77"}
-    assert write.body["tranDate"] == "2026-11-18"
-    assert write.key == "netsuite-emea|post_time|kx.991.r2|g1|1"
-    samples.assert_authorised(write)
-
-
-def test_only_approved_time_is_ever_posted() -> None:
-    line = TimeBill(entry(approval=ApprovalState.SUBMITTED), project="77", employee="14", item="31")
-    with pytest.raises(Defect):
-        BillingPlanner(planner()).time_bills(samples.context("post", phase=Phase.AFTER_APPROVAL), [line])
-
-
-@pytest.mark.parametrize(("minutes", "text"), [(20, "0:20"), (60, "1:00"), (605, "10:05"), (-90, "-1:30")])
-def test_minutes_are_exact(minutes: int, text: str) -> None:
-    assert hours(minutes) == text
-
-
-def test_charges_invoices_and_credits_are_recognisable_and_authorised() -> None:
-    billing, after = BillingPlanner(planner()), samples.context("bill", phase=Phase.AFTER_APPROVAL)
-    event = BillingEvent(
-        key="006A1.L2.1",
-        contract_key="006A1.DE01.EUR",
-        line_key="L2",
-        kind="milestone",
-        due=date(2026, 12, 31),
-        amount=Money(amount=Decimal("5000.00"), currency="EUR"),
-    )
-    (charge,) = billing.charges(after, [Charge(event, project="77", item="31", charge_type="-19")])
-    assert charge.body["runId"] == charge.stamp
-    assert charge.options["find_filter"] == f'runId IS "{charge.stamp}"'
-    invoice = billing.invoice(
-        after,
-        InvoiceRequest(
-            "G1.2026-12.1", order=symbol("contract:K"), on=date(2026, 12, 31), purchase_order="PO-7"
-        ),
-    )
-    assert invoice.path.endswith("/salesOrder/{order}/!transform/invoice")
-    assert invoice.body["externalId"] == invoice.stamp
-    assert invoice.body["otherRefNum"] == "PO-7"
-    credit = billing.credit_memo(
-        after, CreditRequest("G1.c1", invoice="880", on=date(2027, 1, 5), reason="Wrong rate")
-    )
-    assert credit.path.endswith("/invoice/{invoice}/!transform/creditMemo")
-    assert credit.key_style is KeyStyle.STAMPED
-    for write in (charge, invoice, credit):
-        samples.assert_authorised(write)

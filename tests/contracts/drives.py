@@ -7,14 +7,16 @@ from datetime import date
 from decimal import Decimal
 
 from canonical.authority import Phase
-from canonical.billing import BillingEvent
+from canonical.delivered import ExportMark, LineKind
+from canonical.erp_billing import BillingOwner, CostKind, Reversal, ReversalOrder
+from canonical.feedback import Feed
 from canonical.money import Money
 from canonical.writes import VendorWrite, resolve_write
 from connectors.kantata import billing_plans
-from connectors.netsuite.billing_plans import Charge, CreditRequest, InvoiceRequest
 from connectors.salesforce.calls import SubRequest
 from tests.acceptance import kantata, netsuite, salesforce
 from tests.acceptance.subject import Site
+from tests.connectors import netsuite_billing as bills
 from tests.connectors import netsuite_samples as samples
 from tests.support.moves import reading_of
 
@@ -59,19 +61,47 @@ async def drive_netsuite(site: Site) -> None:
     for write, landed in reversed(made):
         await erp.undo(write, landed, None)
     values = await subject.active()
-    event = BillingEvent(
-        key="006A1.L2.1", contract_key="006A1.DE01.EUR", line_key="L2", kind="milestone",
-        due=date(2026, 12, 31), amount=Money(amount=Decimal("500.10"), currency="EUR"),
-    )  # fmt: skip
-    charge = Charge(event, project=values[netsuite.PROJECT], item="31", charge_type="-19")
-    invoice = InvoiceRequest("G1.1", order=values[netsuite.CONTRACT], on=netsuite.DAY)
-    await subject.perform([*erp.plan_charges(after, [charge]), erp.plan_invoice(after, invoice)])
-    (record,) = subject.records("invoice")
-    await erp.read_invoice(str(record["id"]))
-    credit = CreditRequest("G1.c1", invoice=str(record["id"]), on=netsuite.DAY, reason="Wrong rate")
-    await subject.perform([erp.plan_credit_memo(after, credit)])
-    await erp.changed_transactions_since(None)
-    await erp.periods()
+    project = values[netsuite.PROJECT]
+    costs = erp.plan_cost(after, [subject.time(project, 1), subject.time(project, 2)])
+    await erp.batch_outcome(await erp.submit_batch("B1", costs), costs)
+    spent = erp.plan_cost(after, [bills.expense(1, project=project)])
+    await subject.perform(spent)
+    held = await erp.postings(CostKind.TIME, [write.stamp for write in costs])
+    await erp.postings(CostKind.EXPENSE, [spent[0].stamp])
+    posted = held[costs[0].stamp].ref.id
+    draft = subject.draft(values, bills.fee(), bills.timed(posted, "1125.00"))
+    await erp.unbilled_totals(netsuite.DAY)
+    values, _ = await subject.perform(
+        [*erp.plan_invoice(after, draft), *erp.plan_issue(after, draft)], values
+    )
+    await erp.invoice_state(draft, values)
+    id_ = values[f"invoice:{draft.key}.id"]
+    part = bills.fee("L1.1", "100.00", order_line=1, order_quantity=Decimal(1))
+    partly = subject.draft(values, part, key="G1.2", contract=values[netsuite.CONTRACT])
+    await subject.perform(erp.plan_invoice(after, partly), values)
+    released = subject.draft(values, bills.fee("L9"), key="G1.3", owner=BillingOwner.ERP_RUN)
+    released_values, _ = await subject.perform(erp.plan_invoice(after, released), values)
+    await erp.invoice_state(released, released_values)
+    credits_ = erp.plan_credit(after, bills.credit(id_, bills.credited()))
+    values, _ = await subject.perform(credits_, values)
+    await erp.read_credit(values["credit:G1.c1.id"])
+    await erp.read_billed(id_)
+    await erp.contract_lines(values[netsuite.CONTRACT])
+    await erp.workers(["ann@firm.test"])
+    await erp.projects([project])
+    await erp.unbilled_lines("DE01", "EUR", netsuite.DAY)
+    free = held[costs[1].stamp]
+    await subject.perform(erp.plan_not_billable(after, [free]))
+    order = ReversalOrder(
+        line=subject.time(project, 2), posting=free, form=Reversal.DELETE, on=netsuite.DAY, reason="Rejected"
+    )
+    await subject.perform(erp.plan_reversals(after, [order]))
+    for feed in Feed:
+        await erp.feedback_changes(feed, None)
+    await erp.invoice_standing(id_)
+    await erp.revenue_standing(values[netsuite.CONTRACT])
+    await erp.open_balances([id_])
+    await erp.accounting_periods()
     await subject.close()
     fresh = netsuite.Subject(site)
     await fresh.bulk()
@@ -109,20 +139,29 @@ async def drive_kantata(site: Site) -> None:
     sent = subject.vendor("POST", "timesheet_submissions", {"timesheet_submission": week})
     number, resolution = sent["results"][0]["id"], {"resolution": {"description": "ok"}}
     subject.vendor("PUT", f"timesheet_submissions/{number}/approve", resolution)
-    page = await psa.feeds.time_changes(None)
-    await psa.feeds.time_changes(page.cursor)
-    await psa.feeds.submission_changes(None)
-    await psa.feeds.deletions(None)
-    await psa.feeds.approvals_of([time])
-    await psa.feeds.expenses(date(2026, 1, 1), date(2026, 1, 31), {}, {})
+    page = await psa.time_changes(None)
+    await psa.time_changes(page.cursor)
+    await psa.approval_changes(None)
+    await psa.read_time([time])
+    month = (date(2026, 1, 1), date(2026, 1, 31))
+    await psa.expenses(*month)
+    await psa.present(LineKind.TIME, *month)
+    await psa.milestones([id_])
+    await psa.projects([id_])
+    bought = subject.build(subscribed_events=True)
+    await bought.deletions(None)
+    await bought.close()
     settings, system = psa._settings, kantata.SYSTEM
-    line = billing_plans.ExportedLine(subject_type="TimeEntry", subject_id=time, document="INV-1")
+    mark = ExportMark(kind=LineKind.TIME, id=time, document="INV-1")
     copy = billing_plans.InvoiceCopy(
         key="INV-1", number="INV-1", project=id_, time_entry_ids=(time,), issued_on=date(2026, 2, 1),
         payment_days=30, purchase_order="PO 1", project_code=kantata.CODE,
     )  # fmt: skip
-    for write in billing_plans.plan_exported(system, settings, after, [line]):
-        await make(write)
+    marks = psa.plan_marks(after, [mark])
+    await psa.batch_outcome(await psa.submit_batch("B1", marks), marks)
+    held = await psa.marks(LineKind.TIME, [time])
+    await make(psa.plan_unmarks(after, held)[0])
+    await make(marks[0])
     invoice = billing_plans.plan_invoice(system, settings, after, copy)
     await make(invoice)
     number = values[f"{invoice.symbol}.id"]

@@ -95,7 +95,7 @@ def _kind(module: ModuleType, call: ast.Call) -> StepKind:
 
 def writes(folder: Path) -> list[VendorWrite]:
     """Every kind of write that the process can plan: two entities, an existing client, all parts."""
-    settings = _settings(folder)
+    settings = settings_of(folder)
     deal = _deal()
     placed, findings = place(deal, settings.firm())
     assert findings == []
@@ -108,7 +108,8 @@ def writes(folder: Path) -> list[VendorWrite]:
     return [*_erp(erp, deal, shaped), *_psa(psa, shaped), *_crm(crm, deal)]
 
 
-def _settings(folder: Path) -> Settings:
+def settings_of(folder: Path) -> Settings:
+    """The local firm's settings, with its systems nowhere."""
     nowhere = "http://127.0.0.1:9"
     places = Places("127.0.0.1:9", nowhere, nowhere, nowhere, folder)
     file = folder / "trueup.toml"

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -27,18 +28,22 @@ from bench.result import HEAD
 from bench.result import table as measured
 from canonical.authority import AUTHORITY, Phase
 from canonical.failures import FAILURES_BY_KIND, FailureKind
-from canonical.firm import GatePolicy, MilestoneShape, Policies, RoleNeed, Route, Service
+from canonical.firm import BillingPolicy, GatePolicy, MilestoneShape, Policies, RoleNeed, Route, Service
 from canonical.money import CurrencyCode
 from canonical.names import SearchAttribute
 from canonical.parties import LegalEntity
 from canonical.saga import SagaStatus
+from cli.main import app
 from connectors.kit.secrets import Secret
+from gateway.app import describe_app
+from gateway.problems import Kind
 from ledger.tables.base import Table as LedgerTable
 from rules.causes import CATALOGUE
-from runtime import sections
+from runtime import gateway_sections, sections
 from runtime.settings import Settings
 from tests.architecture.test_imports import TABLE as IMPORTS
 from wiring.vendors import VENDORS
+from wiring.webhooks import KINDS, receiver_class
 from workflows.details import STATUS_WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,10 +218,52 @@ def settings() -> str:
         if model is None or not issubclass(model, sections.Section):
             continue
         key = field.alias or name
-        parts.append(_section(f"[{key}]" if key != "systems" else "[systems.INSTANCE]", model))
+        title = "[systems.INSTANCE]" if key == "systems" else f"[{key}]"
+        many = get_origin(field.annotation) is tuple
+        parts.append(_section(f"[{title}]" if many else title, model))
         if model is sections.TemporalSection:
             parts.append(_section("[temporal.tls]", sections.TlsSection))
+        if model is gateway_sections.GatewaySection:
+            parts += [_section(title, part) for title, part in GATEWAY_PARTS.items()]
     return "\n\n".join(parts)
+
+
+GATEWAY_PARTS: dict[str, type[BaseModel]] = {
+    "[gateway.sources.SOURCE]": gateway_sections.SourceSection,
+    "[[gateway.sources.SOURCE.events]]": gateway_sections.EventRule,
+    "[gateway.subscriptions.NAME]": gateway_sections.SubscriptionSection,
+    "[gateway.tokens]": gateway_sections.TokenSection,
+    "[gateway.clients.CLIENT]": gateway_sections.ClientSection,
+}
+"""Sections within ``[gateway]``."""
+
+
+def webhook_kinds() -> str:
+    """Each kind of webhook source with its own keys."""
+    parts = []
+    for kind in KINDS:
+        model = receiver_class(kind)
+        words = _sentence((inspect.getdoc(model) or "").replace("``", "`"))
+        parts.append(f'### kind = "{kind}"\n\n{words}\n\n{_keys(model)}')
+    return "\n\n".join(parts)
+
+
+def api_operations() -> str:
+    """The operations of the process API with the scope that each needs."""
+    rows = []
+    for address, methods in describe_app().openapi()["paths"].items():
+        for method, one in methods.items():
+            scopes = [scope for each in one["security"] for scope in each["oauth2"]]
+            if scopes:
+                words = _sentence(one["description"].split("\n\n")[0])
+                rows.append((f"`{method.upper()} {address}`", f"`{scopes[0]}`", words))
+    return table(("operation", "scope", "what it does"), rows)
+
+
+def problem_kinds() -> str:
+    """Every kind of problem document."""
+    rows = [(f"`{kind.uri.rpartition(':')[2]}`", str(kind.status), kind.title) for kind in Kind]
+    return table(("type, behind `urn:trueup:problem:`", "status", "title"), rows)
 
 
 def catalogue() -> str:
@@ -228,7 +275,9 @@ def catalogue() -> str:
         "[[services]] milestones": MilestoneShape,
         "[[routes]]": Route,
         "[policies]": Policies,
-        "[policies.credit_review], [policies.sow_gate], [policies.client_choice]": GatePolicy,
+        "[policies.billing]": BillingPolicy,
+        "[policies.credit_review], [policies.sow_gate], [policies.client_choice], "
+        "[policies.billing.draft_review], [policies.billing.credit_approval]": GatePolicy,
     }
     return "\n\n".join(_section(title, model) for title, model in places.items())
 
@@ -246,7 +295,7 @@ def vendors() -> str:
 
 def _section(title: str, model: type[BaseModel]) -> str:
     words = (inspect.getdoc(model) or "").split("\n\n")[0]
-    words = re.sub(r"^``\[[^`]*``: ", "", words).replace("``", "`")
+    words = re.sub(r"^``\[+[^`]*``: ", "", words).replace("``", "`")
     return f"### `{title}`\n\n{_sentence(words)}\n\n{_keys(model)}"
 
 
@@ -356,6 +405,48 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+COMMON = frozenset({"config", "as_json", "as_name"})
+"""Options that every command takes: they stand on the README."""
+BILLING_COMMANDS = (
+    "start", "unbilled", "approvals list", "approvals show", "approvals approve", "approvals reject",
+    "approvals send-back", "approvals hold", "approvals move", "approvals write-down", "approvals transfer",
+    "approvals amend", "exceptions", "resolve", "close-check", "reverse", "opening list", "opening import",
+    "rates list", "rates import", "schedules list", "schedules apply", "schedules pause", "schedules resume",
+    "show", "cancel",
+)  # fmt: skip
+
+
+def billing_commands() -> str:
+    """The commands of time-to-billing with what they take."""
+    rows = [
+        (f"`{' '.join(['trueup', name])}`", _takes(one), _sentence((one.help or "").split("\n\n")[0]))
+        for name in BILLING_COMMANDS
+        for one in [_command(name)]
+    ]
+    return table(("command", "takes", "what it does"), rows)
+
+
+def _command(name: str) -> Any:
+    found: Any = typer.main.get_command(app)
+    for word in name.split():
+        found = found.get_command(typer.Context(found), word)
+    return found
+
+
+def _takes(command: Any) -> str:
+    shown = []
+    for parameter in command.params:
+        if parameter.name in COMMON or parameter.name == "help":
+            continue
+        if parameter.param_type_name == "argument":
+            name = (parameter.metavar or parameter.name.upper()).strip("[]")
+            shown.append(f"`{name}`" if parameter.required else f"`[{name}]`")
+            continue
+        flag = parameter.opts[0]
+        shown.append(f"`{flag}`" + (" (needed)" if parameter.required else ""))
+    return " ".join(shown)
+
+
 def bench() -> str:
     """What was measured and kept, with the machine it was measured on."""
     parts = kept.load()
@@ -373,6 +464,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "catalogue": catalogue,
     "vendors": vendors,
+    "webhook-kinds": webhook_kinds,
+    "api-operations": api_operations,
+    "problem-kinds": problem_kinds,
     "bench": bench,
+    "billing-commands": billing_commands,
 }
 """By the name that stands in a page's mark."""

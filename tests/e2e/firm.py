@@ -40,6 +40,7 @@ from ledger.store import Ledger
 from runtime.client import connect
 from runtime.settings import Settings
 from tests.support.plan_diff import Written
+from tests.support.resetting import reset_to_the_beginning
 from wiring.ledger import open_ledger
 from wiring.start import start, start_input
 from wiring.systems import ConnectedSystems
@@ -49,7 +50,9 @@ Json = Any
 Handle = WorkflowHandle[OpportunityToProject, SagaView]
 VENDORS = {"sf-main": "salesforce", "netsuite-emea": "netsuite", "kantata-main": "kantata"}
 """Simulator by connected system."""
-ROOT_ACTOR = Actor(name="root", roles=("credit-manager", "pmo-lead", "master-data", "integration"))
+ROOT_ACTOR = Actor(
+    name="root", roles=("credit-manager", "pmo-lead", "master-data", "integration", "billing-manager")
+)
 PATIENCE = 30.0
 """Seconds until a saga must have come to a state; on a quiet machine it takes about one."""
 ASLEEP = (SagaStatus.PARKED, SagaStatus.GATED, SagaStatus.UNDO_BLOCKED)
@@ -222,6 +225,12 @@ class Firm:
             assert time.monotonic() < give_up, f"{handle.id} did not continue as new"
             await asyncio.sleep(0.1)
         return self.client.get_workflow_handle_for(OpportunityToProject.run, handle.id, run_id=found.run_id)
+
+    async def reset(self, handle: Handle) -> Handle:
+        """Reset a run to its beginning, as an operator may: another run does everything again."""
+        made = await reset_to_the_beginning(self.client, handle.id)
+        assert made is not None, f"{handle.id} has not begun"
+        return self.client.get_workflow_handle_for(OpportunityToProject.run, handle.id, run_id=made)
 
     async def refused(self, update: Any) -> str:
         """The one line with which a saga refuses an update.

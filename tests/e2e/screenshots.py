@@ -1,7 +1,8 @@
 """Pictures of Temporal's Web UI with a few sagas: ``python -m tests.e2e.screenshots [DIR]``.
 
-Starts a local firm, completes one deal, parks one, leaves one at its gate, and takes what an operator sees
-with headless Chromium. The pictures in ``docs/images`` are made by this.
+Starts a local firm, completes one deal, parks one, leaves one at its gate, leaves an invoice at its review,
+catches a posting under way, and takes what an operator sees with headless Chromium. The pictures in
+``docs/images`` are made by this.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from playwright.async_api import BrowserContext, Error, Page, ViewportSize, asyn
 from canonical.saga import SagaStatus
 from cli.local import deals
 from runtime.lifecycle import exit_now
+from tests.e2e.billing_firm import Month
+from tests.e2e.billing_terms import CARLA, ERP, PSA, Run
 from tests.e2e.firm import Firm, Handle, local_firm
+from wiring.start_billing import start_run
 
 IMAGES = Path("docs/images")
 TALL: ViewportSize = {"width": 1600, "height": 1120}
@@ -66,13 +70,35 @@ async def prepare(firm: Firm) -> dict[str, Handle]:
     return handles
 
 
+async def under_review(month: Month) -> Run:
+    """A month of one client whose draft invoice waits for its reviewer."""
+    project = await month.contract()
+    month.time(project, *range(2, 7), *range(9, 14))
+    await month.start()
+    group = await month.group_of(project)
+    await month.until(group, SagaStatus.GATED)
+    return group
+
+
+async def under_way(month: Month) -> Run:
+    """A posting of many lines, some of which are held, while it goes on: NetSuite takes its time."""
+    project = await month.contract()
+    days = range(2, 28)
+    month.time(project, *(day for day in days for _ in range(60)), minutes=6)
+    month.time(project, *days, role=None, user=CARLA)
+    month.firm.control(ERP, "POST", "settings", {"async_job_seconds": 3})
+    start = month.starts.posting(PSA, ERP, "2026-11-30T060500", reason="month end")
+    pace = start.pace.model_copy(update={"piece_lines": 300})
+    return await start_run(month.firm.client, start.model_copy(update={"pace": pace}))
+
+
 async def shoot(page: Page, url: str, file: Path, *, wait_for: str, scroll_to: str = "") -> None:
     """A picture of a page once ``wait_for`` is to be seen."""
     for _ in range(12):
         await page.goto(url)
         with suppress(Error):
             # Loaded again and again: a page does not follow what changes on the server.
-            await page.get_by_text(wait_for).locator("visible=true").first.wait_for(timeout=4_000)
+            await page.get_by_text(wait_for).locator("visible=true").first.wait_for(timeout=12_000)
             break
     else:
         await page.screenshot(path=file)
@@ -87,6 +113,7 @@ async def shoot(page: Page, url: str, file: Path, *, wait_for: str, scroll_to: s
 
 async def take(firm: Firm, handles: dict[str, Handle], folder: Path) -> None:
     """All pictures."""
+    month = Month(firm)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("There is no Chromium on the path; install it (apt-get install chromium).")
@@ -114,6 +141,14 @@ async def take(firm: Firm, handles: dict[str, Handle], folder: Path) -> None:
             wait_for="Tell the PMO",
             scroll_to="close the saga's row",
         )
+        await page.set_viewport_size(TALL)
+        for name, make, shown in (
+            ("invoice-review", under_review, "Current Details"),
+            ("posting-details", under_way, "calls in flight"),
+        ):
+            run = await make(month)
+            where = f"{listing}/{quote(run.id, safe='')}/{(await run.describe()).run_id}"
+            await shoot(page, f"{where}/user-metadata", folder / f"{name}.png", wait_for=shown)
         await browser.close()
 
 

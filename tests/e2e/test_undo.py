@@ -196,3 +196,49 @@ async def test_an_undo_that_is_refused_parks_and_names_what_survives(firm: Firm)
     await firm.end(handle)
     assert not difference(before, firm.everything())
     assert Cause.CANCELLED.value in (await firm.view(handle)).model_dump_json()
+
+
+async def test_reset_to_its_beginning_and_cancelled_past_the_pivot_it_goes_forward(firm: Firm) -> None:
+    """The new run does not know that the order is approved; the ledger does."""
+    deal = firm.seed(firm.deal())
+    before = firm.everything()
+    firm.fault("sf-main", kind="business", method="PATCH", path="/Opportunity", message="no", times=1)
+    handle = await firm.start(deal)
+    view = await firm.until(handle, PARKED)
+    assert view.pivot_passed
+    made = difference(before, firm.everything())
+    again = await firm.reset(handle)
+    await again.cancel()
+    found = await firm.until(again, COMPLETE)
+    assert found.pivot_passed
+    assert not [step for step in found.steps if step.id.startswith("undo.")]
+    assert difference(before, firm.everything()).counts == made.counts
+
+
+async def test_a_finished_deal_that_is_reset_and_cancelled_stays(firm: Firm) -> None:
+    deal = firm.deal()
+    handle, _ = await firm.run(deal, COMPLETE)
+    made = firm.everything()
+    again = await firm.reset(handle)
+    await again.cancel()
+    await firm.until(again, SagaStatus.FAILED)
+    assert not difference(made, firm.everything())
+    row = await firm.ledger.saga(handle.id)
+    assert row is not None
+    assert row.status is COMPLETE
+
+
+async def test_reset_to_its_beginning_and_cancelled_nothing_remains(firm: Firm) -> None:
+    """The new run has written nothing when the cancel comes; what the run before it wrote is undone."""
+    deal = firm.seed(firm.deal())
+    before = firm.everything()
+    firm.fault("kantata-main", kind="business", method="POST", path="/workspaces", message="no more projects")
+    handle = await firm.start(deal)
+    await firm.until(handle, PARKED)
+    assert difference(before, firm.everything())
+    firm.fault("sf-main", kind="delay", method="GET", path="/query", delay_ms=2000, times=1)
+    again = await firm.reset(handle)
+    await again.cancel()
+    await firm.until(again, UNDONE)
+    found = difference(before, firm.everything())
+    assert not found, found

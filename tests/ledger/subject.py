@@ -74,6 +74,7 @@ async def claim(
     saga: str = SAGA,
     seconds: float = 60,
     body_hash: str = "h1",
+    asked_at: datetime | None = None,
     **more: Any,
 ) -> Claim:
     return await ledger.claim(
@@ -82,6 +83,7 @@ async def claim(
         actor=ANNA,
         attempt_id=attempt,
         deadline=ledger.now() + timedelta(seconds=seconds),
+        asked_at=asked_at or ledger.now(),
         body_hash=body_hash,
         business_key="006A",
         region="emea",

@@ -234,6 +234,7 @@ async def test_times_come_back_aware_in_utc(ledger: Ledger) -> None:
             actor=ANNA,
             attempt_id="a",
             deadline=deadline,
+            asked_at=ledger.now(),
             body_hash="h",
             business_key="k",
             region="emea",

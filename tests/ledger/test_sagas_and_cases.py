@@ -81,6 +81,7 @@ async def test_a_complete_saga_is_not_begun_again(ledger: Ledger) -> None:
     await begin(ledger)
     last = view(SagaStatus.COMPLETE, project_code="P-1")
     await ledger.finish_saga(SAGA, 1, SagaStatus.COMPLETE, view=last, figures={"total_seconds": 12})
+    await ledger.finish_saga(SAGA, 1, SagaStatus.FAILED, view=view(SagaStatus.FAILED))
     refused = await begin(ledger, "run2")
     assert refused == SagaBegun(
         saga_id=SAGA, generation=1, accepted=False, status=SagaStatus.COMPLETE, view=last

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from canonical.causes import Cause
-from canonical.failures import Conflict, Failure, FailureKind
+from canonical.failures import Conflict, Failure, FailureKind, Refused
 from canonical.saga import SYSTEM_ACTOR
-from canonical.writes import Landed
+from canonical.writes import Landed, UndoOutcome, UndoResult
 from ledger.rows import ClaimState, EffectState
 from ledger.store import Ledger
 from tests.ledger.subject import ANNA, DELETED, NOTHING, SAGA, Clock, claim, land, may_send, project
@@ -127,3 +127,29 @@ async def test_an_undone_key_is_closed_without_a_tombstone(ledger: Ledger) -> No
     await ledger.undone(WRITE.key, DELETED)
     assert (await claim(ledger, WRITE, "a2")).state is ClaimState.CLOSED
     assert (await claim(ledger, project(generation=2), "a2")).state is ClaimState.FIRST
+
+
+async def test_what_a_saga_left_is_known_by_step_until_it_is_undone(ledger: Ledger) -> None:
+    """For a run that was reset and does not know what the run before it did."""
+    prefix = f"{SAGA}|g1|"
+    first, second = project("a.UK.GBP", step_key=prefix + "a"), project("b.UK.GBP", step_key=prefix + "b")
+    refused = project("c.UK.GBP", step_key=prefix + "c")
+    pivot = project("d.UK.GBP", step_key=prefix + "d", forward_only=True)
+    await land(ledger, first, record="1")
+    await claim(ledger, second)
+    await claim(ledger, refused)
+    await ledger.release(refused.key, "a1", outcome="not_sent")
+    left = await ledger.left_behind(SAGA, 1)
+    assert list(left) == [prefix + "a", prefix + "b"], "sent or perhaps sent; not what was refused"
+    assert left[prefix + "a"].system == first.system
+    assert await ledger.left_behind(SAGA, 2) == {}
+    assert await ledger.left_behind(f"{SAGA}X", 1) == {}
+    await ledger.undoing(first.key)
+    await ledger.undone(first.key, UndoOutcome(result=UndoResult.DELETED), actor=ANNA)
+    assert list(await ledger.left_behind(SAGA, 1)) == [prefix + "b"]
+    await land(ledger, pivot, record="4")
+    assert list(await ledger.left_behind(SAGA, 1)) == [prefix + "b"]
+    with pytest.raises(Refused) as passed:
+        await ledger.tombstone(prefix + "b", saga_id=SAGA, actor=ANNA)
+    assert passed.value.failure.cause is Cause.PIVOT_PASSED
+    assert (await claim(ledger, second, "a2", seconds=120)).state is not ClaimState.CLOSED, "no tombstone"

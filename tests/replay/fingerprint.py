@@ -18,6 +18,7 @@ WORKFLOWS = ROOT / "workflows"
 COMMANDS = frozenset(
     {
         "execute_activity",
+        "start_activity",
         "sleep",
         "wait_condition",
         "continue_as_new",
@@ -27,6 +28,7 @@ COMMANDS = frozenset(
         "deprecate_patch",
         "execute_child_workflow",
         "start_child_workflow",
+        "get_external_workflow_handle",
         "random",
         "uuid4",
         "now",

@@ -7,6 +7,7 @@ started by older code is open any more. Otherwise add histories, never replace t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import sys
@@ -16,7 +17,11 @@ from pathlib import Path
 
 from canonical.saga import RepairAction, SagaStatus, StepState
 from runtime.lifecycle import exit_now
+from tests.e2e.billing_firm import Month
+from tests.e2e.billing_terms import Run
 from tests.e2e.firm import Firm, Handle, local_firm, parked
+from tests.replay.billing import BILLING_STORIES, ended
+from tests.replay.changes import CHANGE_STORIES
 
 HISTORIES = Path(__file__).parent / "histories"
 _HOST = re.compile(r'"identity":"[^"]*"')
@@ -143,6 +148,8 @@ STORIES: tuple[Callable[[Firm], Awaitable[Handle]], ...] = (
     continued_as_new_then_complete,
     planned,
 )
+NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *BILLING_STORIES))
+"""Of all recorded histories."""
 
 
 async def record(names: list[str]) -> None:
@@ -157,13 +164,31 @@ async def record(names: list[str]) -> None:
                 firm.calm()
                 if story is not continued_as_new_while_parked:
                     await firm.end(handle)
-                run = handle.run_id or handle.result_run_id or handle.first_execution_run_id
-                found = await firm.client.get_workflow_handle(handle.id, run_id=run).fetch_history()
-                (HISTORIES / f"{story.__name__}.json").write_text(_tidy(found.to_json()))
-                print(f"{story.__name__}: {len(found.events)} events", flush=True)
+                await _keep(firm, story.__name__, handle)
+            for change in CHANGE_STORIES:
+                if not names or change.__name__ in names:
+                    await _keep(firm, change.__name__, await change(firm))
+            month = Month(firm)
+            for number, billing in enumerate(BILLING_STORIES, 1):
+                if names and billing.__name__ not in names:
+                    continue
+                # The vendors count on from the highest id that they hold: each story has ids far above those.
+                month.ids = itertools.count(number * 1_000_000)
+                run = await billing(month)
+                firm.calm()
+                await ended(run)
+                await _keep(firm, billing.__name__, run)
 
 
-def _tidy(history: str) -> str:
+async def _keep(firm: Firm, name: str, handle: Handle | Run) -> None:
+    """Write down the history of one run, and of no later run of the same workflow."""
+    run = handle.run_id or handle.result_run_id or handle.first_execution_run_id
+    found = await firm.client.get_workflow_handle(handle.id, run_id=run).fetch_history()
+    (HISTORIES / f"{name}.json").write_text(tidy(found.to_json()))
+    print(f"{name}: {len(found.events)} events", flush=True)
+
+
+def tidy(history: str) -> str:
     """One event a line, without the machine's name and folders, which no replay looks at."""
     events = [json.dumps(event, separators=(",", ":")) for event in json.loads(history)["events"]]
     lines = ",\n".join(

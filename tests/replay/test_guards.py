@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +16,19 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from canonical.saga import RepairAction
+from canonical.saga import RepairAction, SagaView
 from runtime.converter import data_converter
+from tests.replay.billing import BILLING_STORIES
 from tests.replay.fingerprint import COMMANDS, fingerprints, sources
-from tests.replay.record import HISTORIES, STORIES
+from tests.replay.record import HISTORIES, NAMES, STORIES
 from tests.replay.test_replay import WHAT_TO_DO, changed
 from wiring.workers import PASSED_THROUGH, WORKFLOWS
 from workflows.kernel import core
 from workflows.opportunity_to_project import OpportunityToProject
+from workflows.saga import Saga
 
-NAMES = [story.__name__ for story in STORIES]
+WITHOUT_ATTRIBUTES = ("planned", "billing_posting_continued_as_new")
+"""A plan writes no search attributes; nor does a run that goes on as another one before anything happened."""
 
 
 def history(name: str) -> WorkflowHistory:
@@ -63,7 +66,7 @@ async def test_another_activity_is_caught(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [story.__name__ for story in STORIES])
 async def test_one_command_more_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = OpportunityToProject.set_up_engagement
 
@@ -77,9 +80,23 @@ async def test_one_command_more_is_caught(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "planned"])
+@pytest.mark.parametrize("name", [story.__name__ for story in BILLING_STORIES])
+async def test_one_command_more_in_billing_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Saga.conduct
+
+    async def with_a_pause(self: Saga, business: Callable[[], Coroutine[Any, Any, None]]) -> SagaView:
+        await workflow.sleep(1)
+        return await honest(self, business)
+
+    monkeypatch.setattr(Saga, "conduct", with_a_pause)
+    with pytest.raises(workflow.NondeterminismError):
+        await replay(name)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_ATTRIBUTES])
 async def test_one_command_less_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Search attributes that are not written any more; a plan writes none."""
+    """Search attributes that are not written any more."""
     monkeypatch.setattr(core, "publish", lambda *_, **__: ())
     with pytest.raises(workflow.NondeterminismError):
         await replay(name)
@@ -131,6 +148,24 @@ def test_a_waiting_history_has_waited() -> None:
     assert count("waited", EventType.EVENT_TYPE_TIMER_FIRED) >= 1
     assert not updates("waited")
     assert "ledger.close_case" in scheduled("waited")
+
+
+def test_the_billing_histories_show_what_they_are_named_for() -> None:
+    repaired = updates("billing_parked_and_repaired")
+    assert [one["name"] for one in repaired][:1] == ["resolve_step"]
+    assert [one["outcome"] for one in updates("billing_group_issued")] == ["amend", "approve"]
+    assert [one["outcome"] for one in updates("billing_group_rejected")] == ["reject"]
+    for undone in ("billing_group_rejected", "billing_cancelled_while_parked"):
+        assert "effects.undo_step" in scheduled(undone)
+    assert scheduled("billing_posting_continued_as_new").count("posting.prepare") == 3
+    after = scheduled("billing_posting_after_continuing")
+    assert "feed.mark" in after
+    assert not {"billing.begin_run", "feed.collect"} & set(after), "it goes on from where the run before was"
+    assert scheduled("billing_credit").count("invoicing.credit") == 1
+    assert "posting.reverse" in scheduled("billing_taken_back")
+    assert "posting.release_held" in scheduled("billing_let_go")
+    children = EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED
+    assert count("billing_month", children) >= 2
 
 
 def test_the_other_histories_show_what_they_are_named_for() -> None:
@@ -198,9 +233,10 @@ def test_another_order_of_the_sagas_own_steps_is_caught() -> None:
 
 def test_another_activity_behind_the_same_step_is_caught() -> None:
     found = edited(
-        "workflows.saga", lambda text: text.replace("LedgerActivities.record_decision", "Other.it")
+        "workflows.kernel.deciding",
+        lambda text: text.replace("LedgerActivities.record_decision", "Other.it"),
     )
-    assert found == ["workflows.saga.Saga._apply", "workflows.saga.Saga.gate"]
+    assert found == ["workflows.kernel.deciding.Deciding._apply", "workflows.kernel.deciding.Deciding.gate"]
 
 
 def test_what_only_people_see_may_change() -> None:
@@ -230,6 +266,7 @@ def test_every_command_of_the_engine_that_is_used_is_known() -> None:
     """What workflows call of the engine is a command of ours, or certainly gives none."""
     harmless = {"info", "init", "run", "update", "query", "defn", "unsafe", "signal", "all_handlers_finished"}
     harmless |= {"cancellation_reason", "set_current_details", "validator", "logger", "time_ns", "uuid"}
+    harmless |= {"ActivityCancellationType", "ChildWorkflowHandle"}
     used = {
         node.attr
         for text in sources().values()

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canonical.causes import Cause
-from canonical.engagement import BillingMethod, RateCard, RateLine, RevenueMethod
+from canonical.engagement import BillingMethod, RevenueMethod
 from canonical.firm import Firm
 from canonical.money import AmountRole, round_to
 from canonical.opportunity import Opportunity
 from canonical.parties import PartyRole
+from canonical.rates import RateCard, RateLine
 from rules.shape import Shape, deal_digest, rate_card, shape
 from rules.validate import place
 from tests.rules.examples import (

@@ -18,7 +18,7 @@ from canonical.refs import RecordRef, SystemRole
 from canonical.saga import GateOutcome
 from canonical.writes import KeyStyle, VendorWrite, WriteKind
 from rules.authority import unauthorised
-from rules.causes import CATALOGUE
+from rules.causes import CATALOGUE, NEXT_RUN, then
 from rules.classify import classify
 from rules.findings import finding
 from rules.gates import choice_gate, choice_step, gates_for
@@ -46,9 +46,12 @@ def test_technical_and_business_causes_never_share_a_queue() -> None:
         Cause.OUTCOME_UNKNOWN,
         Cause.KEY_CLOSED,
         Cause.UNDO_BLOCKED,
+        Cause.PIVOT_PASSED,
         Cause.LEDGER_UNAVAILABLE,
+        Cause.RUN_UNDER_WAY,
         Cause.CONFIGURATION,
         Cause.DEFECT,
+        Cause.EVENT_NOT_TAKEN,
     }
 
 
@@ -233,3 +236,12 @@ def test_a_choice_shows_the_evidence_and_always_offers_a_new_client() -> None:
     }
     assert gate.roles == ("master-data",)
     assert GateOutcome.SEND_BACK not in gate.options
+
+
+def test_nobody_is_told_to_type_what_the_next_run_does_by_itself() -> None:
+    assert then(Cause.RATE_MISSING) == "trueup resolve --cause RATE_MISSING"
+    assert then(Cause.MILESTONE_NOT_COMPLETE) == then(Cause.MOVED_TO_LATER_CYCLE) == NEXT_RUN
+
+
+def test_what_waits_for_a_decision_leads_to_the_decisions() -> None:
+    assert then(Cause.RATE_DIFFERENCE) == then(Cause.CREDIT_PENDING) == "trueup approvals"

@@ -301,3 +301,44 @@ def test_a_section_of_the_wrong_shape_is_a_problem_not_a_crash(tmp_path: Path) -
 def test_settings_cannot_be_changed(settings: Settings) -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings.worker.hosts = 3  # type: ignore[misc]
+
+
+SCHEDULE = """
+[[schedules]]
+name = "hourly"
+run = "post-approved-time"
+psa = "kantata-main"
+erp = "netsuite-emea"
+every_minutes = 60
+catch_up_minutes = 90
+"""
+
+
+def test_a_schedule_buffers_one_run_and_says_how_late_it_may_be(tmp_path: Path) -> None:
+    (one,) = load(write(tmp_path, VALID + SCHEDULE), {}).schedules
+    assert (one.overlap, one.catch_up_minutes, one.cutoff) == ("buffer_one", 90, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("every_minutes = 60", "", "give one of cron and every_minutes"),
+        (
+            "every_minutes = 60",
+            'every_minutes = 60\ncron = "5 * * * *"',
+            "give one of cron and every_minutes",
+        ),
+        ("catch_up_minutes = 90", "", "schedules[1].catch_up_minutes: is missing"),
+        ("post-approved-time", "time-to-billing", "time-to-billing needs a cutoff"),
+        ("post-approved-time", "poll-changes", "poll-changes takes one of erp and crm"),
+        ('psa = "kantata-main"', "scan = true", "post-approved-time needs psa and erp"),
+        ('psa = "kantata-main"', 'psa = "kantata"', "schedules[1].psa"),
+        ('psa = "kantata-main"', 'psa = "sf-main"', "has no role 'psa'"),
+        ("catch_up", 'timezone = "Berlin"\ncatch_up', "'Berlin' is not an IANA time zone"),
+        ("", SCHEDULE, "'hourly' stands here twice"),
+    ],
+)
+def test_a_schedule_that_cannot_work(tmp_path: Path, old: str, new: str, part: str) -> None:
+    text = SCHEDULE.replace(old, new) if old else SCHEDULE + new
+    found = problems(tmp_path, VALID + text)
+    assert any(part in one for one in found), found

@@ -106,6 +106,37 @@ def test_a_credit_memo_can_take_some_lines_and_stay_unapplied(site: Account) -> 
     assert site.refused("DELETE", f"/invoice/{id_}")["o:errorCode"] == "USER_ERROR"
 
 
+def test_a_refund_pays_a_credit_memo_back(site: Account) -> None:
+    id_ = invoice(site)
+    pay(site, id_, 100)
+    credit = site.make(f"/invoice/{id_}/!transform/creditMemo", {"tranDate": "2026-11-20"})
+    assert site.get(f"/creditMemo/{credit}")["amountRemaining"] == 100
+
+    def refund(amount: Any) -> dict[str, Any]:
+        apply = {"items": [{"doc": {"id": credit}, "apply": True, "amount": amount}]}
+        return {
+            "customer": {"id": "55"},
+            "currency": {"id": "1"},
+            "tranDate": "2026-11-20",
+            "apply": apply,
+        }
+
+    assert "between 0 and 100" in site.refused("POST", "/customerRefund", refund(101))["detail"]
+    made = site.make("/customerRefund", refund(60))
+    assert site.get(f"/creditMemo/{credit}")["amountRemaining"] == 40
+    site.refused("DELETE", f"/creditMemo/{credit}")
+    (row,) = site.rows(
+        "SELECT k.previousdoc, k.foreignamount FROM nexttransactionlink k JOIN transaction t ON "
+        "t.id = k.nextdoc WHERE t.type = 'CustRfnd' ORDER BY k.nextdoc"
+    )
+    assert (row["previousdoc"], row["foreignamount"]) == (credit, "60")
+    assert site.call("DELETE", f"/customerRefund/{made}").status_code == 204
+    memo = site.get(f"/creditMemo/{credit}")
+    assert (memo["amountRemaining"], memo["status"]["id"]) == (100, "A")
+    bare = {key: value for key, value in refund(10).items() if key != "apply"}
+    assert "apply the refund" in site.refused("POST", "/customerRefund", bare)["detail"]
+
+
 def test_unapproved_invoices_take_no_payment(site: Account) -> None:
     site.settings(invoice_approval=True)
     id_ = invoice(site)

@@ -78,6 +78,13 @@ class TestFaults:
             org.patch(path, json={"Name": "A"})
         assert org.patch(path, json={"Name": "A"}).json()["created"] is False
 
+    def test_a_slow_answer_is_slow_whatever_it_says(self, org: httpx.Client) -> None:
+        path = f"{DATA}/sobjects/Account/Saga_Key__c/nobody"
+        fault(org, kind="delay_after", method="GET", delay_ms=300)
+        began = time.monotonic()
+        assert org.get(path).status_code == 404
+        assert time.monotonic() - began >= 0.3
+
     def test_stale_reads(self, org: httpx.Client) -> None:
         path = f"{DATA}/sobjects/Account/Saga_Key__c/K1"
         id_ = org.patch(path, json={"Name": "old"}).json()["id"]

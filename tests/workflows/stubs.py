@@ -14,6 +14,8 @@ from activities.contracts import (
     CloseCase,
     EscalateCase,
     FinishSaga,
+    LeftBehind,
+    LeftStep,
     OpenCase,
     RecordDecision,
     SagaRef,
@@ -41,6 +43,8 @@ class Desk:
     """By call (``do ID``): failures to raise, one per call, before it succeeds."""
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     """By call: it goes on only when the event is set."""
+    left: list[LeftStep] = field(default_factory=list)
+    """What an earlier run of the saga did, as the ledger knows."""
     began: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
 
     def fail(self, call: str, *failures: Failure | Exception) -> None:
@@ -160,6 +164,10 @@ class LedgerStubs:
         made = command.repair or command.gate
         assert made is not None
         await self._note(command.saga, f"decide {made.step}", command)
+
+    @activity.defn(name="ledger.left_behind")
+    async def left_behind(self, command: SagaRef) -> LeftBehind:
+        return LeftBehind(steps=tuple(desk(command).left))
 
     @activity.defn(name="ledger.finish_saga")
     async def finish_saga(self, command: FinishSaga) -> None:

@@ -90,6 +90,7 @@ async def test_a_decision_sent_twice_acts_once(kernel: Kernel) -> None:
     assert (await run.result()).status is SagaStatus.COMPLETE
 
 
+@pytest.mark.own_server
 async def test_an_overdue_decision_is_reminded_of_and_decides_nothing(kernel: Kernel) -> None:
     run = await kernel.start(gate(deadline=datetime(2027, 1, 1, tzinfo=UTC).isoformat()), step("a"))
     await run.status(SagaStatus.GATED)

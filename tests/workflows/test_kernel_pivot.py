@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activities.options import Timings
-from canonical.causes import Cause
+from canonical.causes import Cause, Queue
 from canonical.failures import FailureKind
 from canonical.saga import RepairAction, SagaStatus
 from tests.workflows.driver import Kernel, refusal, step
@@ -47,6 +47,35 @@ async def test_cancel_at_a_pivot_that_was_refused_undoes(kernel: Kernel) -> None
     await run.handle.cancel()
     await run.undone()
     assert desk.calls == ["do a", "do p", "undo a"]
+
+
+PASSED = repair("Approve order: done", cause=Cause.PIVOT_PASSED, queue=Queue.INFRASTRUCTURE)
+"""What the ledger answers to an undo in a run that was reset to before its pivot."""
+
+
+async def test_a_cancel_in_a_run_reset_to_before_its_pivot_goes_forward(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("undo b", PASSED)
+    run = await kernel.start(step("a"), step("b"), step("c"), step("p", "pivot"), desk=desk)
+    going = desk.block("do b")
+    await run.began("do b")
+    await run.handle.cancel()
+    going.set()
+    view = await run.result()
+    assert (view.status, view.pivot_passed) == (SagaStatus.COMPLETE, True)
+    assert desk.calls == ["do a", "do b", "undo b", "do c", "do p"]
+    assert not [one for one in view.steps if one.id.startswith("undo.")]
+
+
+async def test_undo_all_in_a_run_reset_to_before_its_pivot_goes_forward(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("do b", repair("no"))
+    desk.fail("undo b", PASSED)
+    run = await kernel.start(step("a"), step("b"), step("p", "pivot"), desk=desk)
+    await run.parked("b")
+    await run.repair("b", RepairAction.UNDO_ALL)
+    assert (await run.result()).status is SagaStatus.COMPLETE
+    assert desk.calls == ["do a", "do b", "undo b", "do b", "do p"]
 
 
 async def test_a_pivot_that_may_have_landed_counts_as_passed(kernel: Kernel) -> None:

@@ -11,7 +11,7 @@ from canonical.saga import GateOutcome, RepairAction, SagaStatus, StepState
 from tests.workflows.driver import PATIENCE, Kernel, Run, gate, step
 from tests.workflows.stubs import Desk, repair
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.own_server]
 
 CONTINUED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
 
@@ -20,7 +20,7 @@ async def renewed(run: Run) -> None:
     """Ask for it, and wait until the next run stands where the one before stood."""
     before, old = await run.view(), run.handle.first_execution_run_id
     await run.handle.execute_update("renew")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(2 * PATIENCE):
         while not await run.events(CONTINUED, run_id=old):
             await run.view()
     view = await run.status(before.status)

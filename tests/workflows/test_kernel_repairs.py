@@ -216,6 +216,7 @@ async def test_undo_all_of_one_branch_stops_the_parked_other(kernel: Kernel) -> 
     assert {"close a", "close b"} <= set(desk.books)
 
 
+@pytest.mark.own_server
 async def test_an_unlooked_at_case_is_escalated_every_day(kernel: Kernel) -> None:
     run = await parked(kernel)
     await run.booked("open b")

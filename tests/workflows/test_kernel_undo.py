@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from activities.contracts import LeftStep
 from canonical.causes import Cause
 from canonical.saga import RepairAction, SagaStatus, StepState
 from tests.workflows.driver import Kernel, Run, refusal, step
-from tests.workflows.stubs import away, record, repair
+from tests.workflows.stubs import Desk, away, record, repair
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +76,47 @@ async def test_cancel_while_parked_undoes_everything(kernel: Kernel) -> None:
     assert isinstance(await run.failure(), CancelledError)
     assert undos(run) == ["b", "a"]
     assert "close b" in run.desk.books
+
+
+async def test_what_an_earlier_run_did_is_undone_by_one_that_was_reset(kernel: Kernel) -> None:
+    """It was reset to its beginning and knows of one write; of the other the ledger knows."""
+    desk = Desk()
+    going = desk.block("do a")
+    run = await kernel.start(step("a"), step("b"), desk=desk)
+    prefix = f"{run.handle.id}|g1|"
+    desk.left = [
+        LeftStep(step=one, step_key=prefix + one, system="erp", title=f"Do {one}") for one in ("a", "b")
+    ]
+    await run.began("do a")
+    await run.handle.cancel()
+    going.set()
+    await run.undone()
+    assert undos(run) == ["b", "a"]
+    assert desk.inputs["undo b"][0].step_key == prefix + "b"
+
+
+async def test_a_run_that_was_reset_and_cannot_begin_undoes_what_the_earlier_one_did(kernel: Kernel) -> None:
+    """As far as it can tell nothing was written; the ledger knows better."""
+    desk = Desk()
+    desk.fail("read a", repair("not won any more", cause=Cause.DEAL_NOT_WON))
+    going = desk.block("read a")
+    run = await kernel.start(step("a", "read"), desk=desk)
+    desk.left = [
+        LeftStep(step="b", step_key=f"{run.handle.id}|g1|b", system="erp", title="Do b"),
+    ]
+    going.set()
+    await run.undone("not won any more")
+    assert undos(run) == ["b"]
+    assert (await run.view()).status is SagaStatus.UNDONE
+
+
+async def test_a_run_that_cannot_begin_and_left_nothing_is_not_started(kernel: Kernel) -> None:
+    desk = Desk()
+    desk.fail("read a", repair("not won", cause=Cause.DEAL_NOT_WON))
+    run = await kernel.start(step("a", "read"), desk=desk)
+    await run.undone("not won")
+    assert undos(run) == []
+    assert (await run.view()).status is SagaStatus.FAILED
 
 
 async def test_cancel_while_waiting_undoes_everything(kernel: Kernel) -> None:
@@ -202,6 +244,7 @@ async def test_a_fatal_cause_before_the_first_write_ends_as_failed(kernel: Kerne
     assert run.desk.books == ["finish failed"]
 
 
+@pytest.mark.own_server
 async def test_time_spent_waiting_for_people_is_counted_apart(kernel: Kernel) -> None:
     run = await kernel.start(step("a"))
     run.desk.fail("do a", repair())

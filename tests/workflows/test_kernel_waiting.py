@@ -62,6 +62,7 @@ async def test_a_case_opens_once_and_closes_by_itself(kernel: Kernel) -> None:
     assert run.desk.entries[0].transient
 
 
+@pytest.mark.own_server
 async def test_a_wait_that_turns_into_a_refusal_parks(kernel: Kernel) -> None:
     desk = Desk()
     desk.fail("do a", away(), repair("now it says no"))

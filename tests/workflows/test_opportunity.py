@@ -17,6 +17,7 @@ from tests.rules.examples import deal, in_currency, line
 from tests.workflows.driver import Kernel, Run
 from tests.workflows.opportunity import Office
 from tests.workflows.stubs import repair
+from workflows.opportunity_to_project import OpportunityToProject
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +59,20 @@ async def test_the_business_process_in_its_order(kernel: Kernel) -> None:
     assert view.status is SagaStatus.COMPLETE
     assert view.codes == {CONTRACT: "P-NL01"}
     assert len(await run.events(UPSERT)) == 1
+
+
+async def test_events_while_it_runs_are_history_and_change_nothing(kernel: Kernel) -> None:
+    office = Office()
+    held = office.block("read deal")
+    run = await start(kernel, office)
+    await run.began("read deal")
+    for event in ("deals/1", "deals/1", "deals/2"):
+        await run.handle.signal(OpportunityToProject.event, event)
+    held.set()
+    view = await run.result()
+    assert view.status is SagaStatus.COMPLETE
+    assert len(done(office)) == len(set(done(office)))
+    assert len(await run.events(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED)) == 3
 
 
 async def test_the_code_reaches_every_later_step(kernel: Kernel) -> None:

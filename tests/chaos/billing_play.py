@@ -1,0 +1,398 @@
+"""Time-to-billing under chaos: a month that is closed, and a closed month that is corrected.
+
+A posting run that a cancel has stopped is right as far as it went: the next run must bring the undisturbed
+result. A billing group that is cancelled before its invoice is issued leaves no draft, and the next run bills
+it. Both are seen from the vendors' side only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from tests.chaos import vendors
+from tests.chaos.billing_firm import ERP, PSA, BillingFirm, billing_firm
+from tests.chaos.billing_months import THROUGH, month
+from tests.chaos.billing_oracle import MonthOracle
+from tests.chaos.billing_recording import STOPPING, marks, plain, steps
+from tests.chaos.cells import Cell, End, cells_of
+from tests.chaos.family import PAUSE, STUCK, Family, Member
+from tests.chaos.firm import ChaosFirm, Zygote
+from tests.chaos.invariants import refs
+from tests.chaos.nodes import Node
+from tests.chaos.noting import Note, read
+from tests.chaos.plays import HUNG, NotProven, Play, Subject
+from tests.chaos.recording import FIRST_NUMBER, UNDO_STEP, Call, Recording, Step
+from wiring.start_billing import start_run
+
+CLOSE, CORRECT = 0, 1
+"""What is played: a month is closed; or a closed one is corrected, with a credit and what replaces it."""
+LEAVING = 3
+"""How often what is parked is retried when its case is given up."""
+CORRECTING = ("posting.begin", "posting.reverse", "credit.")
+"""Steps that are tried on a correction: only it has them, or its posting run is the one at the top."""
+
+
+class MonthPlay(Play):
+    """One copy of a month, carried to its end."""
+
+    firm: BillingFirm
+    before: vendors.Records
+
+    def __init__(
+        self,
+        firm: BillingFirm,
+        seed: int,
+        number: int,
+        *,
+        wanted: list[Node] | None = None,
+        recording: Recording | None = None,
+        cell: Cell | None = None,
+    ) -> None:
+        super().__init__(firm)
+        self.number, self.cell = number, cell
+        self.variant = seed % MonthSubject.variants
+        self.cases = month(seed // MonthSubject.variants, number)
+        self.oracle = MonthOracle(self.cases, wanted)
+        self.activities = _activities(recording)
+        self.family = Family(firm)
+        self.owner: WorkflowHandle[Any, Any] | None = None
+        self.calls: dict[str, int] = {}
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """The month's contracts and work; for a correction it is closed, and what was billed changes."""
+        await self.firm.agree(self.cases)
+        self.before = await self.firm.records()
+        if self.variant == CORRECT:
+            await self.close_month()
+            self.oracle.bill(await self.firm.records())
+            for case in self.cases:
+                for event in case.events:
+                    await self.firm.happen(case, event)
+        self.calls = await marks(self.firm)
+
+    async def close_month(self) -> str:
+        """Time-to-billing up to the cutoff, undisturbed."""
+        self.family = Family(self.firm)
+        await self._cutoff()
+        return await self._calm()
+
+    async def _calm(self) -> str:
+        end = await self.family.settle(HUNG)
+        if end != "complete":
+            self.found.say(f"the undisturbed run is {end}: {'; '.join(await self.family.headlines())}")
+        return end
+
+    async def start(self) -> None:
+        """Close the month; or post what was corrected, with the credits that it proposes."""
+        self.family = Family(self.firm)
+        await (self._cutoff() if self.variant == CLOSE else self._posting())
+
+    async def _posting(self) -> None:
+        command = self.firm.starts.posting(PSA, ERP, f"corrected-{self.number}")
+        self.family.root = await start_run(self.firm.client, command)
+
+    async def _cutoff(self) -> None:
+        command = self.firm.starts.cutoff(PSA, ERP, THROUGH)
+        self.family.root = await start_run(self.firm.client, command)
+
+    async def settle(self, seconds: float) -> str:
+        """Wait until all runs have ended, or wait for somebody."""
+        end = await self.family.settle(seconds)
+        if end in STUCK:
+            self.owner = (await self.family.stuck())[0].handle
+        return end
+
+    async def status(self) -> str:
+        """Where the run stands that waits for somebody; else whether any is under way."""
+        running = await self.family.running()
+        for wanted in (*STUCK, "gated"):
+            for one in running:
+                if one.status == wanted:
+                    self.owner = one.handle
+                    return wanted
+        return "running" if running else "closed"
+
+    async def gated(self) -> None:
+        """Wait until a run waits for a decision; nobody decides.
+
+        Raises:
+            RuntimeError: none ever does.
+        """
+        for _ in range(round(HUNG / PAUSE)):
+            if await self.status() == "gated":
+                return
+            await asyncio.sleep(PAUSE)
+        raise RuntimeError("no run came to a gate")
+
+    async def approve(self) -> None:
+        """Decide at every gate as it is proposed."""
+        await self.family.approve()
+
+    async def cancel(self) -> None:
+        """Cancel the run that the moment belongs to, or the one at the top where the case says so."""
+        root = self.family.root
+        assert root is not None
+        target = root if self.owner is None or (self.cell is not None and self.cell.top) else self.owner
+        for one in await self.family.members():
+            if one.id == target.id and one.type in STOPPING:
+                target = root
+        try:
+            await target.cancel()
+        except RPCError as refused:
+            if refused.status is not RPCStatusCode.NOT_FOUND or self.owner is None:
+                raise
+            raise NotProven(f"{target.id} had ended before it was cancelled") from None
+
+    async def repair(self, action: str) -> None:
+        """What an operator decides about everything that is parked."""
+        for one in await self.family.stuck():
+            await self.firm.repair_parked(one.handle, action)
+
+    async def renew(self) -> None:
+        """Let the parked run continue as new."""
+        assert self.owner is not None
+        await self.firm.renew(self.owner)
+
+    async def end(self) -> bool:
+        """Terminate what has not ended."""
+        running = await self.family.running() if self.family.root is not None else []
+        for one in running:
+            await one.handle.terminate("the case is judged")
+        return bool(running)
+
+    async def leave(self) -> None:
+        """Post and bill all of it: the next copy shares the route."""
+        for _ in range(LEAVING):
+            if await self.settle(HUNG) not in STUCK:
+                break
+            await self.repair("retry")
+        await self.close_month()
+
+    # --- moments --------------------------------------------------------------------------------------
+
+    async def handed_over(self, activity: str, role: str) -> bool:
+        """Whether the role's worker has the activity."""
+        for one in await self.family.running():
+            pending = (await one.handle.describe()).raw_description.pending_activities
+            if any(self.has(each, activity, role) for each in pending):
+                self.owner = one.handle
+                return True
+        return False
+
+    async def holds(self, call: Call) -> bool:
+        """Whether the delay has begun; whose call it holds is noted."""
+        if not await super().holds(call):
+            return False
+        for row in await self._rows(call):
+            note = read(row["note"])
+            if row["status"] is None and note is not None:
+                self._meant(call, note)
+                self.owner = self.firm.client.get_workflow_handle(note.workflow)
+        return True
+
+    async def check_hit(self, call: Call) -> None:
+        """The call that was hit must be the step's own."""
+        rows = await self._rows(call)
+        if len(rows) <= call.skip:
+            raise NotProven(f"{call.method} {call.pattern} was called {len(rows)} times only")
+        note = read(rows[call.skip]["note"])
+        if note is not None:
+            self._meant(call, note)
+
+    def _meant(self, call: Call, note: Note) -> None:
+        if note.activity not in self.activities[call]:
+            raise NotProven(f"{call.method} {call.pattern} hit {note.activity}, not {self.activities[call]}")
+
+    async def _rows(self, call: Call) -> list[dict[str, Any]]:
+        rows = (await self.firm.control(call.vendor, "GET", "calls"))["calls"][self.calls[call.vendor] :]
+        return [row for row in rows if row["method"] == call.method and re.search(call.pattern, row["path"])]
+
+    # --- judging --------------------------------------------------------------------------------------
+
+    async def seen(self) -> vendors.Change:
+        """What has happened at the vendors."""
+        return vendors.change(self.before, await self.firm.records())
+
+    async def judge_stuck(self, status: str) -> None:
+        """Nothing twice; every run that waits has a case; a draft that is there is named."""
+        seen = await self.seen()
+        self.found.take(self.oracle.judge_partly(seen), status)
+        named: set[tuple[str, str]] = set()
+        for one in await self.family.stuck():
+            cases = self.firm.cases(one.id)
+            if not cases:
+                self.found.say(f"{one.id} is {one.status} without an open case")
+            named |= {pair for case in cases for pair in refs(case)}
+            named |= set(refs(await self.firm.view(one.handle)))
+        stuck = {one.type for one in await self.family.stuck()}
+        if "BillContract" in stuck:
+            groups = [one for one in await self.family.stuck() if one.type == "BillContract"]
+            drafts = self.oracle.drafts(seen)
+            # Other groups' drafts may wait for nobody: only what nobody names is counted.
+            unnamed = [id_ for id_ in drafts if ("invoice", id_) not in named]
+            if len(groups) and unnamed:
+                self.found.say(f"{status}: drafts {unnamed} survive and nobody is told")
+
+    async def judge_end(self, end: str) -> str:
+        """The undisturbed result; after a stop, an undo or a refused line the next run must bring it."""
+        await self._cases(end)
+        stood, left = False, self.cell is not None and self.cell.end is End.LEFT
+        if end != "complete" or left:
+            seen = await self.seen()
+            self.found.take(self.oracle.judge_partly(seen), end)
+            self.found.problems += [f"{end}: draft {id_} is left" for id_ in self.oracle.drafts(seen)]
+            stood = end == "undone" and self.variant == CORRECT
+        if end == "complete" and self.variant == CLOSE and not left:
+            now = await self.firm.records()
+            self.oracle.bill(now)
+            self.found.take(self.oracle.judge(vendors.change(self.before, now)), end)
+            return ""
+        await self.firm.no_faults()
+        return f"next run {await self.next_run(end, stood=stood)}"
+
+    async def next_run(self, after: str, *, stood: bool) -> str:
+        """The run after it, undisturbed, and the judgement of what there is then.
+
+        Args:
+            after: how the run before it ended.
+            stood: the credit was called off: the invoices stand as they are.
+        """
+        now = await self.firm.records()
+        if self.variant == CORRECT and after == "stopped":
+            # Lines are billed again once they are credited, so all of the correction comes first.
+            await self.start()
+            await self._calm()
+        if self.variant == CORRECT:
+            (self.oracle.stand if stood else self.oracle.credit)(now)
+        end = await self.close_month()
+        self.oracle.bill(now)
+        if stood:
+            self.oracle.wanted = None
+        if end == "complete":
+            self.found.take(self.oracle.judge(await self.seen()), "after the next run")
+        await self._cases("the next run")
+        return end
+
+    async def _cases(self, when: str) -> None:
+        for one in await self.family.members():
+            if left := self.firm.cases(one.id):
+                self.found.say(f"{when}: {one.id} has {len(left)} case(s) still open")
+
+    async def judge_wrong_end(self, end: str) -> None:
+        """What the runs say, and what is there twice."""
+        self.found.problems += await self.family.headlines()
+        self.found.take(self.oracle.judge_partly(await self.seen()), end)
+
+
+def _activities(recording: Recording | None) -> dict[Call, set[str]]:
+    """Whose call each call is."""
+    found: dict[Call, set[str]] = {}
+    if recording is not None:
+        for step in (*recording.steps, *recording.undo.values()):
+            for call in step.calls:
+                found.setdefault(call, set()).add(step.activity)
+    return found
+
+
+class MonthSubject(Subject):
+    """Time-to-billing with its posting, billing and credit runs."""
+
+    name = "time-to-billing"
+    variants = 2
+    must = (
+        "cutoff.begin",
+        "posting.begin",
+        "posting.collect",
+        "posting.prepare",
+        "posting.reverse",
+        "posting.post",
+        "posting.mark",
+        "posting.standing",
+        "cutoff.list due",
+        "bill.select",
+        "bill.draft",
+        "bill.gate",
+        "bill.issue",
+        "bill.prove",
+        "cutoff.retainers",
+        "credit.shape",
+        "credit.gate",
+        "credit.credit",
+        "credit.prove",
+    )
+
+    def __init__(self) -> None:
+        self.wanted: dict[int, list[Node]] = {}
+
+    def firm(self, folder: Path, zygote: Zygote, **options: Any) -> AbstractAsyncContextManager[ChaosFirm]:
+        """A firm that bills."""
+        return billing_firm(folder, zygote, **options)
+
+    async def record(self, firm: ChaosFirm, seed: int) -> Recording:
+        """An undisturbed run, what it leaves at the vendors, and one that is cancelled before the pivot.
+
+        Raises:
+            RuntimeError: the undisturbed run is not what the judge expects.
+        """
+        assert isinstance(firm, BillingFirm)
+        await self._undisturbed(MonthPlay(firm, seed, FIRST_NUMBER))  # fills caches and tokens
+        play = MonthPlay(firm, seed, FIRST_NUMBER + 1)
+        focus = seed // self.variants
+        found = await self._undisturbed(play, focus)
+        self.wanted[seed] = play.oracle.nodes(await play.seen())
+        found.undo = await self._undo(firm, seed, found)
+        return found
+
+    async def _undo(self, firm: BillingFirm, seed: int, found: Recording) -> dict[str, Step]:
+        """A run that is cancelled at its gate, the last moment before the pivot; taken apart."""
+        play = MonthPlay(firm, seed, FIRST_NUMBER + 2, wanted=self.wanted[seed], recording=found)
+        await play.prepare()
+        await play.start()
+        await play.gated()
+        await play.cancel()
+        end = await play.settle(HUNG)
+        assert play.owner is not None
+        undone = [plain(one) for one in await steps(firm, play.family, play.calls, 0, mine=play.owner.id)]
+        await play.judge_end(end)
+        if end != "undone" or play.found.problems:
+            raise RuntimeError(f"the cancelled recording is {end}: {play.found.problems[:5]}")
+        await firm.no_faults()
+        return {step.id: step for step in undone if step.activity == UNDO_STEP}
+
+    async def _undisturbed(self, play: MonthPlay, focus: int = 0) -> Recording:
+        await play.prepare()
+        await play.start()
+        end = await play.settle(HUNG)
+        if end != "complete":
+            raise RuntimeError(f"the undisturbed run is {end}: {await play.family.headlines()}")
+        found = Recording(await steps(play.firm, play.family, play.calls, focus))
+        await play.judge_end(end)
+        if play.found.problems:
+            raise RuntimeError(f"the undisturbed run is wrong: {play.found.problems[:8]}")
+        return found
+
+    def play(self, firm: ChaosFirm, recording: Recording, cell: Cell, number: int) -> MonthPlay:
+        """A copy with contracts of its own."""
+        assert isinstance(firm, BillingFirm)
+        return MonthPlay(
+            firm, cell.seed, number, wanted=self.wanted[cell.seed], recording=recording, cell=cell
+        )
+
+    def cells(self, seed: int, recording: Recording) -> Iterator[Cell]:
+        """All steps of a month that is closed; of a correction those that only it has."""
+        for one in cells_of(seed, recording, every_write=True, turn=seed // self.variants):
+            if (seed % self.variants == CORRECT) is one.step.startswith(CORRECTING):
+                yield one
+
+
+__all__ = ["End", "Member", "MonthPlay", "MonthSubject"]
