@@ -217,7 +217,8 @@ class Simulator:
             return
 
         def take(*kinds: FaultKind) -> Fault | None:
-            return self.faults.take(call.method, target, call.raw, *kinds)
+            note = call.headers.get(self.NOTE, "")
+            return self.faults.take(call.method, target, call.raw, *kinds, note=note)
 
         if self.settings["latency_ms"]:
             await asyncio.sleep(self.settings["latency_ms"] / 1000)

@@ -56,6 +56,8 @@ class Fault:
     message: str | None = None
     delay_ms: int = 0
     retry_after: float | None = None
+    note: str | None = None
+    """Match only calls whose ``x-sim-note`` header fits this regular expression."""
     body_contains: str | None = None
     """Match only requests whose raw body contains this text."""
     id: int = 0
@@ -63,8 +65,10 @@ class Fault:
     """How often it fired: a fault that never fired proves nothing."""
     options: dict[str, Any] = field(default_factory=dict)
 
-    def matches(self, method: str, target: str, raw: bytes = b"") -> bool:
+    def matches(self, method: str, target: str, raw: bytes = b"", note: str = "") -> bool:
         """Whether this rule applies to a call (ignoring counters)."""
+        if self.note is not None and not re.search(self.note, note):
+            return False
         if self.body_contains is not None and self.body_contains.encode() not in raw:
             return False
         return self.method in ("*", method) and re.search(self.path, target) is not None
@@ -98,15 +102,16 @@ class Faults:
             raise ValueError(f"unknown fault fields: {sorted(unknown)}")
         fault = Fault(**{**data, "kind": FaultKind(data["kind"])})
         re.compile(fault.path)
+        re.compile(fault.note or "")
         self._ids += 1
         fault.id = self._ids
         self.rules.append(fault)
         return fault
 
-    def take(self, method: str, target: str, raw: bytes, *kinds: FaultKind) -> Fault | None:
+    def take(self, method: str, target: str, raw: bytes, *kinds: FaultKind, note: str = "") -> Fault | None:
         """The first applicable rule of the given kinds; its counters move."""
         for fault in self.rules:
-            if fault.kind not in kinds or not fault.matches(method, target, raw):
+            if fault.kind not in kinds or not fault.matches(method, target, raw, note):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1

@@ -163,11 +163,12 @@ def _name(member: Member, activity: str, payload: Mapping[str, Any]) -> str:
 async def _attribute(firm: BillingFirm, spans: Iterable[Span], since: Marks) -> None:
     by_activity = {(span.run.run, span.id): span for span in spans}
     for vendor, mark in since.items():
-        seen: dict[tuple[str, str], int] = {}
+        seen: dict[tuple[str, str, str], int] = {}
         for row in (await firm.control(vendor, "GET", "calls"))["calls"][mark:]:
-            pattern = pattern_of(row["path"])
-            skip = seen.get((row["method"], pattern), 0)
-            seen[row["method"], pattern] = skip + 1
+            pattern, note = pattern_of(row["path"]), read(row["note"])
+            caller = "" if note is None else note.activity
+            skip = seen.get((row["method"], pattern, caller), 0)
+            seen[row["method"], pattern, caller] = skip + 1
             asks = ("suiteql", "/oauth2/")
             call = Call(
                 vendor,
@@ -175,8 +176,8 @@ async def _attribute(firm: BillingFirm, spans: Iterable[Span], since: Marks) -> 
                 pattern,
                 skip,
                 row["method"] != "GET" and not any(word in row["path"] for word in asks),
+                caller,
             )
-            note = read(row["note"])
             span = by_activity.get((note.run, note.id)) if note is not None else None
             if span is not None:
                 span.calls.append(call)

@@ -216,26 +216,15 @@ class _Case:
                     raise
 
     async def _at_a_step_without_calls(self, *, kill: bool) -> None:
-        """Stop the step's worker before the step begins, wait for the step to be handed to it, then act."""
-        hold, role = self.cell.hold, LEDGER
-        if hold is None:
-            # Nothing is called before it: its worker stands still before anything begins.
-            assert self.step.on_the_ledger
-            self.firm.signal(LEDGER, signal.SIGSTOP)
-            await self.play.start()
-        else:
-            await self._arm(hold, "delay_after", delay_ms=HOLD)
-            await self.play.start()
-            await self._until_in_flight(hold)
-            self.firm.signal(LEDGER, signal.SIGSTOP)
-            await self._still_in_flight(hold)
-        if not self.step.on_the_ledger:
-            # Its worker makes the held call too: it can only be stopped after that.
-            await self._until_handed_over(self.recording.decision_before(self.step).activity, LEDGER)
-            role = SYSTEMS
-            self.firm.signal(SYSTEMS, signal.SIGSTOP)
-            self.firm.signal(LEDGER, signal.SIGCONT)
-        await self._until_handed_over(self.step.activity, role)
+        """The step's worker stands still when the step is handed to it; then act."""
+        role = LEDGER if self.step.on_the_ledger else SYSTEMS
+        self.firm.stop_of(role).arm(self.step.activity, self.recording.same_before(self.step))
+        await self.play.start()
+        await self._until_stands(role, self.step.activity)
+        await self._act(role, kill=kill)
+
+    async def _act(self, role: str, *, kill: bool) -> None:
+        """Kill the worker that stands still, or cancel and let it go on."""
         if kill:
             await self.firm.kill_and_restart(role)
         else:
@@ -281,17 +270,13 @@ class _Case:
             await self.firm.kill_and_restart(SYSTEMS)
 
     async def _undo_on_the_ledger(self, *, kill: bool) -> None:
-        """Cancel at the gate while the ledger's worker stands still: the undo is handed to it, then act."""
+        """Cancel at the gate; the ledger's worker stands still when the undo is handed to it; then act."""
         await self.play.start()
         await self._until("gated")
-        self.firm.signal(LEDGER, signal.SIGSTOP)
+        self.firm.stop_of(LEDGER).arm(UNDO_STEP, 0)
         await self.play.cancel()
-        await self._until_handed_over(UNDO_STEP, LEDGER)
-        if kill:
-            await self.firm.kill_and_restart(LEDGER)
-        else:
-            await self.play.cancel()
-            self.firm.signal(LEDGER, signal.SIGCONT)
+        await self._until_stands(LEDGER, UNDO_STEP)
+        await self._act(LEDGER, kill=kill)
 
     # --- moments --------------------------------------------------------------------------------------
 
@@ -320,11 +305,13 @@ class _Case:
         if not any(row["status"] is None for row in calls):
             raise NotProven(f"{call.method} {call.pattern} had ended before anything happened to it")
 
-    async def _until_handed_over(self, activity: str, role: str) -> None:
-        give_up = time.monotonic() + HUNG
+    async def _until_stands(self, role: str, activity: str) -> None:
+        """Wait until the worker of a role stands still at an activity, and the server knows of it."""
+        stop, give_up = self.firm.stop_of(role), time.monotonic() + HUNG
         while time.monotonic() < give_up:
-            if await self.play.handed_over(activity, role):
+            if stop.reached and await self.play.handed_over(activity, role):
                 return
+            await self.play.approve()
             await asyncio.sleep(0.02)
         raise NotProven(f"{activity} was never handed to a worker")
 

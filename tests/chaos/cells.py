@@ -74,8 +74,6 @@ class Cell:
     end: End
     call: Call | None = None
     """The call that is hit, or during which the cancel comes; None where a step calls no vendor."""
-    hold: Call | None = None
-    """For steps without calls: the call before it, during which the step's worker is stopped."""
     number: int = 0
     """Which of several calls of the step, where all are hit."""
     top: bool = False
@@ -199,8 +197,6 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
     calls = step.writes or step.calls
     call: Call | None = pick(calls, turn) if calls else None
     undo = recording.undo.get(step.id)
-    # A gate waits for a person and not for a worker: there is none to stop.
-    hold = None if calls or step.kind == "gate" else recording.before(_alone_before(recording, step))
     match fault:
         case Fault.CANCEL_BEFORE:
             call = recording.before(step)
@@ -218,14 +214,7 @@ def cell(seed: int, recording: Recording, step: Step, fault: Fault, *, turn: int
             call = pick([one for one in undo.calls if one.method == "DELETE"], turn)
     # Who started the step's run is the one that is cancelled every other time.
     top = fault in CANCELS and turn % 2 == 1 and (recording.holder(call) if call else step).under
-    return Cell(seed, step.id, fault, _end(recording, step, fault, call, top), call, hold, number, top)
-
-
-def _alone_before(recording: Recording, step: Step) -> Step:
-    """The step from which a worker can be stopped for ``step``: the worker of the systems also makes the call
-    that is held, so it is stopped during the decision that comes before the step, when it has nothing to do.
-    """
-    return step if step.on_the_ledger else recording.decision_before(step)
+    return Cell(seed, step.id, fault, _end(recording, step, fault, call, top), call, number, top)
 
 
 def _cancelled(step: Step, top: bool = False) -> End:

@@ -29,6 +29,7 @@ from runtime.client import connect
 from runtime.search_attributes import SAGA_STATUS
 from runtime.settings import Settings
 from tests.chaos import vendors
+from tests.chaos.stopping import STOP, Stop
 from wiring.start import start, start_input
 from wiring.systems import ConnectedSystems
 
@@ -168,7 +169,7 @@ class ChaosFirm:
             "queues": role,
             "ready": str(ready),
             "log": str(log),
-            "patches": self.patches,
+            "patches": (*self.patches, STOP),
         }
         self.pids[role] = await self.zygote.fork(command)
         give_up = time.monotonic() + READY
@@ -185,6 +186,10 @@ class ChaosFirm:
             return
         if number is signal.SIGKILL:
             del self.pids[role]
+
+    def stop_of(self, role: str) -> Stop:
+        """Where the worker of a role is to stand still."""
+        return Stop.of(self.folder, role)
 
     async def kill_and_restart(self, *roles: str) -> None:
         """SIGKILL, then new processes."""
@@ -216,7 +221,9 @@ class ChaosFirm:
         return vendors.parse({vendor: answer.text for vendor, answer in answers.items()})
 
     async def no_faults(self) -> None:
-        """Forget faults that are still armed."""
+        """Forget faults that are still armed, and where workers are to stand still."""
+        for role in ROLES:
+            self.stop_of(role).disarm()
         for vendor in self.urls:
             await self.control(vendor, "DELETE", "faults")
 

@@ -39,6 +39,8 @@ class Call:
     skip: int
     """Calls of the same pattern that come before it."""
     write: bool
+    activity: str = ""
+    """Who makes it, where calls say so (``tests.chaos.noting``); then ``skip`` counts its calls only."""
 
     def fault(self, kind: str, **more: Any) -> dict[str, Any]:
         """A fault that hits this call once."""
@@ -48,6 +50,7 @@ class Call:
             "path": self.pattern,
             "skip": self.skip,
             "times": 1,
+            "note": rf"^[^|]*\|{re.escape(self.activity)}\|" if self.activity else None,
             **more,
         }
 
@@ -97,10 +100,9 @@ class Recording:
     """By the step that is undone, without the deal's id."""
     writes: int = 0
 
-    def decision_before(self, step: Step) -> Step:
-        """The last decision by rules that was made before a step."""
-        earlier = [one for one in self.steps if one.activity.startswith(DECISION) and one.ended <= step.began]
-        return max(earlier, key=lambda one: one.began)
+    def same_before(self, step: Step) -> int:
+        """How many steps that the same activity performs begin before a step."""
+        return sum(one.activity == step.activity and one.began < step.began for one in self.steps)
 
     def before(self, step: Step) -> Call | None:
         """The last call that is made before a step begins."""
