@@ -174,16 +174,23 @@ def test_a_key_is_found_as_fast_among_many(site: Account) -> None:
         answer = site.call("POST", "/timeBill", {"items": items}, X_NetSuite_Idempotency_Key=key, **LIST)
         assert answer.status_code == 202
 
-    def seconds(q: str, count: int) -> float:
-        begin = time.perf_counter()
-        assert len(site.rows(q)) == count
-        return time.perf_counter() - begin
+    def seconds(q: str) -> float:
+        """Of the processor, the vendor's included: it runs in this process. The best of some."""
+        found = []
+        for _ in range(5):
+            begin = time.process_time()
+            site.rows(q)
+            found.append(time.process_time() - begin)
+        return min(found)
 
     wanted = ", ".join(f"'te-{n}'" for n in range(0, 4000, 40))
-    by_key = f"SELECT id, externalid, hours FROM timebill WHERE externalid IN ({wanted}) ORDER BY id"
-    by_scan = f"SELECT id, externalid, hours FROM timebill WHERE NOT externalid NOT IN ({wanted}) ORDER BY id"
+    select = "SELECT id, externalid, hours FROM timebill WHERE"
+    by_key = f"{select} externalid IN ({wanted}) ORDER BY id"
+    by_scan = f"{select} NOT externalid NOT IN ({wanted}) ORDER BY id"
     assert site.rows(by_key) == site.rows(by_scan)
-    assert min(seconds(by_key, 100) for _ in range(3)) < min(seconds(by_scan, 100) for _ in range(3)) / 2
+    assert len(site.rows(by_key)) == 100
+    call = seconds(f"{select} externalid IN ('nobody')")
+    assert seconds(by_key) - call < (seconds(by_scan) - call) / 2
 
 
 def test_lines_of_a_document_and_invoices_of_an_entry_are_found_by_key(site: Account) -> None:

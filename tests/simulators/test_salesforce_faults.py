@@ -56,6 +56,12 @@ class TestFaults:
         assert answer.json()[0]["message"].startswith("unable to obtain exclusive access")
         assert org.patch(path, json={"Name": "A"}).status_code == 201
 
+    def test_a_fault_for_one_caller_s_calls(self, org: httpx.Client) -> None:
+        fault(org, kind="error_before", status=503, note=r"\|draft\|")
+        for who, status in (("", 200), ("s|issue|1", 200), ("s|draft|1", 503), ("s|draft|2", 200)):
+            answer = org.get(f"{DATA}/limits", headers={"x-sim-note": who})
+            assert answer.status_code == status
+
     def test_business_refusal(self, org: httpx.Client) -> None:
         fault(org, kind="business", message="Tax id first")
         answer = org.post(f"{DATA}/sobjects/Account", json={"Name": "A"})
