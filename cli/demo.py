@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -32,6 +32,7 @@ from canonical.saga import (
     SagaView,
     StepState,
 )
+from cli.demo_act import DemoAct
 from cli.demo_billing import BillingAct
 from cli.demo_payment import PaymentAct
 from cli.local import deals
@@ -50,6 +51,7 @@ UI_OF_DEV = "http://localhost:8233"
 PATIENCE = 90.0
 """Seconds that one act may take before the demo says that something is wrong."""
 CRM = "sf-main"
+A = TypeVar("A", bound=DemoAct)
 
 
 @dataclass
@@ -213,16 +215,7 @@ class Demo:
     async def month_billed(self) -> None:
         """A month of approved time becomes cost and an invoice; one line is repaired, the draft reviewed."""
         self.act("7", "A month of approved time becomes cost in NetSuite, then one reviewed invoice")
-        act = BillingAct(
-            self.stack,
-            self.client,
-            self.settings,
-            self.mapping,
-            self.actor,
-            self.say,
-            records=self.records,
-            expect=self.expect,
-        )
+        act = self.part(BillingAct)
         self.figures.invoices[deals.LUMEN.name] = await act.play(self.figures.codes[deals.LUMEN.name])
         self.figures.healed.append(
             "an entry without a role: held by itself, corrected in Kantata, posted by the next run"
@@ -231,18 +224,14 @@ class Demo:
     async def invoice_paid(self) -> None:
         """The invoice is paid in two parts, deal and project show it, one command prints the line."""
         self.act("8", "The client pays in two parts; the deal in Salesforce shows it without anybody asking")
-        act = PaymentAct(
-            self.stack,
-            self.client,
-            self.settings,
-            self.mapping,
-            self.actor,
-            self.say,
-            records=self.records,
-            expect=self.expect,
-        )
+        act = self.part(PaymentAct)
         paid = await act.play(deals.LUMEN, self.figures.codes[deals.LUMEN.name])
         self.figures.paid[deals.LUMEN.name] = paid
+
+    def part(self, act: type[A]) -> A:
+        """An act of its own, in the same firm."""
+        places = (self.stack, self.client, self.settings, self.mapping, self.actor, self.say)
+        return act(*places, self.records, self.expect)
 
     # --- moves ---------------------------------------------------------------------------------------
 

@@ -13,9 +13,8 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import httpx
-from rich.console import Console
 from rich.table import Table
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from activities.contracts import ReviewEdits
@@ -25,16 +24,15 @@ from canonical.failures import ConfigurationError
 from canonical.invoicing import DocumentState, LineAction, LineDecision
 from canonical.money import Money
 from canonical.opening import OpeningPosition
-from canonical.saga import Actor, GateDecision, GateOutcome, HeldItems, SagaStatus, SagaView, StepView
+from canonical.saga import GateDecision, GateOutcome, HeldItems, SagaStatus, SagaView, StepView
 from cli.billing.words import hours, per_currency
+from cli.demo_act import DemoAct, Json
 from cli.local.config import SECRETS
-from cli.local.stack import Stack
 from cli.output import count
 from cli.simulators import control
 from ledger.billing_rows import DocumentRow
 from ledger.store import Ledger
 from rules.causes import CATALOGUE
-from runtime.settings import Settings
 from wiring.ledger import open_ledger
 from wiring.start_billing import BillingStarts, start_run
 
@@ -50,7 +48,6 @@ ENTRIES = SHEET = 880_000
 ISSUED = "A"
 """NetSuite's letter for an invoice that is approved and not paid yet."""
 PATIENCE = 60.0
-Json = dict[str, Any]
 Run = WorkflowHandle[Any, SagaView]
 T = TypeVar("T")
 
@@ -65,35 +62,12 @@ class Place:
     job: str
 
 
-class BillingAct:
-    """A month of one contract.
+class BillingAct(DemoAct):
+    """A month of one contract."""
 
-    Args:
-        records: a vendor's live records of a type.
-        expect: notes a claim that does not hold.
-    """
-
-    def __init__(
-        self,
-        stack: Stack,
-        client: Client,
-        settings: Settings,
-        mapping: dict[str, str],
-        actor: Actor,
-        say: Console,
-        *,
-        records: Callable[[str, str], list[Json]],
-        expect: Callable[[bool, str], None],
-    ) -> None:
-        self.stack = stack
-        self.client = client
-        self.settings = settings
-        self.actor = actor
-        self.starts = BillingStarts(settings, mapping, actor)
-        self.reviewer = settings.actor("carla")
-        self.say = say
-        self.records = records
-        self.expect = expect
+    def __post_init__(self) -> None:
+        self.starts = BillingStarts(self.settings, self.mapping, self.actor)
+        self.reviewer = self.settings.actor("carla")
 
     async def play(self, code: str) -> str:
         """Post, repair, review and issue a month of the contract with that project code.

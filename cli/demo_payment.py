@@ -5,24 +5,18 @@ the whole line. What it claims is read from the simulated vendors' own records.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
-
-from rich.console import Console
-from temporalio.client import Client
 
 from canonical.names import SagaName, saga_id
-from canonical.saga import Actor, SagaStatus, SagaView
+from canonical.saga import SagaStatus, SagaView
+from cli.demo_act import DemoAct, Json
 from cli.demo_billing import ERP, PSA, patiently
 from cli.local.deals import Deal
-from cli.local.stack import Stack
 from cli.output import Table, count, plain_table
 from cli.session import Session
 from cli.simulators import control
 from cli.trace import AUDIT, trace
-from runtime.settings import Settings
 from wiring.start_feedback import FeedbackStarts, start_poll
 
 FIRST_PART = Decimal(10_000)
@@ -31,7 +25,6 @@ PAYMENTS = 990_000
 """Ids of the payments, above those of everything else."""
 FINANCE = "trueup-finance"
 """Under this name a delivery project shows what finance says."""
-Json = dict[str, Any]
 
 
 @dataclass
@@ -45,33 +38,12 @@ class Paid:
     gross: Decimal
 
 
-class PaymentAct:
-    """An issued invoice until it is settled.
+class PaymentAct(DemoAct):
+    """An issued invoice until it is settled."""
 
-    Args:
-        records: a vendor's live records of a type.
-        expect: notes a claim that does not hold.
-    """
-
-    def __init__(
-        self,
-        stack: Stack,
-        client: Client,
-        settings: Settings,
-        mapping: dict[str, str],
-        actor: Actor,
-        say: Console,
-        *,
-        records: Callable[[str, str], list[Json]],
-        expect: Callable[[bool, str], None],
-    ) -> None:
-        self.stack = stack
-        self.client = client
-        self.region = settings.about.region
-        self.starts = FeedbackStarts(settings, mapping, actor)
-        self.say = say
-        self.records = records
-        self.expect = expect
+    def __post_init__(self) -> None:
+        self.region = self.settings.about.region
+        self.starts = FeedbackStarts(self.settings, self.mapping, self.actor)
 
     async def play(self, deal: Deal, code: str) -> str:
         """Have the invoice of the contract with that project code paid.

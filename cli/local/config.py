@@ -13,6 +13,27 @@ from cli.local.vendors import (
     KANTATA_MARK_FIELD,
 )
 
+FIGURES = """\
+invoiced = "Invoiced__c"
+invoiced_net = "Invoiced_Net__c"
+paid = "Paid__c"
+credited = "Credited__c"
+withheld = "Withheld__c"
+written_off = "Written_Off__c"
+refunded = "Refunded__c"
+balance = "Invoice_Balance__c"
+overdue = "Overdue__c"
+recognised_revenue = "Recognised_Revenue__c"
+budget_consumed = "Budget_Consumed__c"
+budget_used_percent = "Budget_Used__c"
+open_invoices = "Open_Invoices__c"
+collection_status = "Collection_Status__c"
+invoice_number = "Last_Invoice__c"
+invoice_status = "Last_Invoice_Status__c"
+invoice_due = "Invoice_Due__c"
+"""
+"""What both an opportunity and an account show of their invoices."""
+
 TEMPLATE = """\
 # Northgate Consulting: a simulated firm on this machine.
 
@@ -57,42 +78,8 @@ client_secret = {{ env = "TRUEUP_SALESFORCE_SECRET" }}
 [systems.sf-main.mapping.account]
 erp_system = "netsuite-emea"
 [systems.sf-main.mapping.opportunity_figures]
-invoiced = "Invoiced__c"
-invoiced_net = "Invoiced_Net__c"
-paid = "Paid__c"
-credited = "Credited__c"
-withheld = "Withheld__c"
-written_off = "Written_Off__c"
-refunded = "Refunded__c"
-balance = "Invoice_Balance__c"
-overdue = "Overdue__c"
-recognised_revenue = "Recognised_Revenue__c"
-budget_consumed = "Budget_Consumed__c"
-budget_used_percent = "Budget_Used__c"
-open_invoices = "Open_Invoices__c"
-collection_status = "Collection_Status__c"
-invoice_number = "Last_Invoice__c"
-invoice_status = "Last_Invoice_Status__c"
-invoice_due = "Invoice_Due__c"
-[systems.sf-main.mapping.account_figures]
-invoiced = "Invoiced__c"
-invoiced_net = "Invoiced_Net__c"
-paid = "Paid__c"
-credited = "Credited__c"
-withheld = "Withheld__c"
-written_off = "Written_Off__c"
-refunded = "Refunded__c"
-balance = "Invoice_Balance__c"
-overdue = "Overdue__c"
-recognised_revenue = "Recognised_Revenue__c"
-budget_consumed = "Budget_Consumed__c"
-budget_used_percent = "Budget_Used__c"
-open_invoices = "Open_Invoices__c"
-collection_status = "Collection_Status__c"
-invoice_number = "Last_Invoice__c"
-invoice_status = "Last_Invoice_Status__c"
-invoice_due = "Invoice_Due__c"
-current = "Not_Due__c"
+{figures}[systems.sf-main.mapping.account_figures]
+{figures}current = "Not_Due__c"
 days_1_30 = "Days_1_30__c"
 days_31_60 = "Days_31_60__c"
 days_61_90 = "Days_61_90__c"
@@ -358,6 +345,7 @@ def render(places: Places, user: str) -> str:
     """The configuration file's text; the current user may do everything."""
     roles = '["credit-manager", "pmo-lead", "master-data", "integration", "billing-manager"]'
     return TEMPLATE.format(
+        figures=FIGURES,
         temporal=places.temporal,
         namespace=places.namespace,
         ui_url=f'ui_url = "{places.ui_url}"' if places.ui_url else "",

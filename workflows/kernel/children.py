@@ -79,11 +79,7 @@ class Children(Deciding):
             view: SagaView = await running
             return view
         except WorkflowAlreadyStartedError:
-            return Failure(
-                kind=FailureKind.RETRY,
-                cause=Cause.RUN_UNDER_WAY,
-                message=f"{start.saga_id} is under way already; this run waits for it.",
-            )
+            return _under_way(start.saga_id)
         except FailureError as error:
             cause = error.cause if isinstance(error, ChildWorkflowError) else error
             words = cause.message if isinstance(cause, ApplicationError) else str(cause)
@@ -129,14 +125,9 @@ class Children(Deciding):
     async def _beside(self, run: Run[S], start: S) -> Failure | None:
         """None: the other saga has ended."""
         self._in_flight += 1
-        busy = Failure(
-            kind=FailureKind.RETRY,
-            cause=Cause.RUN_UNDER_WAY,
-            message=f"{start.saga_id} is under way already; this run waits for it.",
-        )
+        busy = _under_way(start.saga_id)
         try:
-            running = await self._start_child(run, start, ParentClosePolicy.ABANDON)
-            running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            running = await self._abandon(run, start)
             await workflow.wait_condition(lambda: running.done() or self._stop_wanted())
             return None if running.done() else busy
         except WorkflowAlreadyStartedError:
@@ -148,12 +139,17 @@ class Children(Deciding):
         """Start a saga that goes on by itself, whatever becomes of this one. False: it runs already."""
         self._check_stop()
         try:
-            launched = await self._start_child(run, start, ParentClosePolicy.ABANDON)
+            await self._abandon(run, start)
         except WorkflowAlreadyStartedError:
             return False
-        # How it ends it says itself. A failure that nobody asks for would be logged as forgotten.
-        launched.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         return True
+
+    async def _abandon(self, run: Run[S], start: S) -> workflow.ChildWorkflowHandle[Any, SagaView]:
+        """Start a saga that outlives this one. How it ends it says itself."""
+        running = await self._start_child(run, start, ParentClosePolicy.ABANDON)
+        # A failure that nobody asks for would be logged as forgotten.
+        running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return running
 
     @staticmethod
     async def _start_child(
@@ -178,6 +174,14 @@ class Children(Deciding):
             await workflow.get_external_workflow_handle(saga_id).cancel()
         except FailureError:
             return
+
+
+def _under_way(saga_id: str) -> Failure:
+    return Failure(
+        kind=FailureKind.RETRY,
+        cause=Cause.RUN_UNDER_WAY,
+        message=f"{saga_id} is under way already; this run waits for it.",
+    )
 
 
 _HANDED_ON = frozenset({"region", "actor", "reason", "trace_id", "timings", "mapping", "repair_roles"})
