@@ -21,13 +21,11 @@ from temporalio.client import (
 )
 from temporalio.common import RawValue, RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.worker import Replayer
 
-from runtime.converter import data_converter
 from tests.chaos.firm import ChaosFirm
 from tests.chaos.world import Won, World
+from tests.support.replaying import replayer
 from wiring.start import start_input
-from wiring.workers import WORKFLOWS, sandbox
 from workflows.opportunity_to_project import OpportunityToProject
 
 PATIENCE = timedelta(seconds=20)
@@ -99,16 +97,9 @@ async def _histories(firm: ChaosFirm, saga: str) -> list[WorkflowHistory]:
 
 
 async def _replayed(histories: Sequence[WorkflowHistory]) -> list[str]:
-    # Debug mode: on a machine that is busy on purpose, two seconds without a yield are no deadlock.
-    replayer = Replayer(
-        workflows=WORKFLOWS,
-        data_converter=data_converter(),
-        workflow_runner=sandbox(),
-        debug_mode=True,
-    )
-    found = []
+    again, found = replayer(), []
     for history in histories:
-        result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+        result = await again.replay_workflow(history, raise_on_replay_failure=False)
         if result.replay_failure is not None:
             found.append(f"{history.workflow_id} {history.run_id} does not replay: {result.replay_failure}")
     return found

@@ -19,7 +19,7 @@ from canonical.money import Money
 from canonical.names import project_key
 from canonical.opening import OpeningPosition
 from canonical.parties import PartyRole
-from canonical.refs import Dimensions, RecordRef
+from canonical.refs import Dimensions
 from canonical.saga import SagaStatus
 from cli.local.config import SECRETS
 from cli.local.deals import Deal
@@ -29,7 +29,6 @@ from cli.local.vendors import (
     KANTATA_ACCEPTED_ON,
     KANTATA_CODE_FIELD,
 )
-from ledger.links import NewLink
 from tests.e2e.billing_runs import Runs
 from tests.e2e.billing_terms import (
     ADVISORY,
@@ -205,19 +204,7 @@ class Month(Runs):
             ("delivery", delivery, PSA, "workspaces", workspace),
             *(("milestone", f"{delivery}.{key}", PSA, "stories", id_) for key, id_ in stories.items()),
         ]
-        await self.firm.ledger.link_many(
-            [
-                NewLink(
-                    kind=kind,
-                    key=key,
-                    record=RecordRef(system=system, type=type_, id=id_),
-                    evidence={"by": "test"},
-                    created_by_us=False,
-                    adopted=True,
-                )
-                for kind, key, system, type_, id_ in links
-            ]
-        )
+        await self.firm.adopt(links)
         await self.firm.ledger.add_contract_version(contract, saga_id="test")
 
     async def _open(self, position: OpeningPosition) -> None:

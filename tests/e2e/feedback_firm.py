@@ -16,11 +16,10 @@ from temporalio.client import WorkflowExecutionStatus
 from canonical.engagement import Contract
 from canonical.names import SagaName, project_key, saga_id
 from canonical.parties import PartyRole
-from canonical.refs import Dimensions, RecordRef
+from canonical.refs import Dimensions
 from canonical.saga import SagaView
 from cli.local.deals import salesforce_id
 from cli.local.vendors import KANTATA_CODE_FIELD
-from ledger.links import NewLink
 from tests.e2e.billing_terms import CURRENCIES, ERP, PSA, SUBSIDIARIES, card, line
 from tests.e2e.firm import ROOT_ACTOR, Firm, Json, long_id
 from wiring.start_feedback import FeedbackStarts, HandOverByClient, start_poll, tell
@@ -114,19 +113,7 @@ class Desk:
         # The account has made a revenue arrangement for every order: ours come above those.
         made = [int(row["id"]) for row in self.firm.records(ERP, "revenueArrangement")]
         self.ids = itertools.count(max([next(self.ids), *(one + 1 for one in made)]))
-        await self.firm.ledger.link_many(
-            [
-                NewLink(
-                    kind=kind,
-                    key=key,
-                    record=RecordRef(system=system, type=type_, id=id_),
-                    evidence={"by": "test"},
-                    created_by_us=False,
-                    adopted=True,
-                )
-                for kind, key, system, type_, id_ in links
-            ]
-        )
+        await self.firm.adopt(links)
         for contract in contracts:
             await self.firm.ledger.add_contract_version(contract, saga_id="test")
         return found

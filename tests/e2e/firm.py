@@ -20,6 +20,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from typer.testing import CliRunner
 
+from canonical.refs import RecordRef
 from canonical.saga import (
     Actor,
     ExceptionCase,
@@ -36,6 +37,7 @@ from cli.local import deals
 from cli.local.deals import Deal
 from cli.local.stack import ROOT, Stack
 from cli.main import app
+from ledger.links import NewLink
 from ledger.store import Ledger
 from runtime.client import connect
 from runtime.settings import Settings
@@ -89,6 +91,22 @@ class Firm:
             "tax_number": f"NL{number:09d}B01",
         }
         return replace(base, **{**own, **changes})
+
+    async def adopt(self, links: Iterable[tuple[str, str, str, str, str]]) -> None:
+        """Tell the ledger of records that were there before us: (kind, key, system, type, id)."""
+        await self.ledger.link_many(
+            [
+                NewLink(
+                    kind=kind,
+                    key=key,
+                    record=RecordRef(system=system, type=type_, id=id_),
+                    evidence={"by": "test"},
+                    created_by_us=False,
+                    adopted=True,
+                )
+                for kind, key, system, type_, id_ in links
+            ]
+        )
 
     def seed(self, deal: Deal, *, without: Iterable[str] = (), **put: Any) -> Deal:
         """Put a deal into Salesforce.

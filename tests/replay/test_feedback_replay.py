@@ -8,12 +8,9 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from runtime.converter import data_converter
 from tests.replay.record_feedback import HISTORIES, STORIES
-from wiring.workers import PASSED_THROUGH, WORKFLOWS, sandbox
+from tests.support.replaying import replayer
 from workflows.kernel import core
 
 NAMES = [story.__name__ for story in STORIES]
@@ -31,22 +28,15 @@ def events(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_recorded_history_replays(name: str) -> None:
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=sandbox())
-    await replayer.replay_workflow(WorkflowHistory.from_json(name, text(name)))
+    await replayer().replay_workflow(WorkflowHistory.from_json(name, text(name)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_another_activity_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = core.activity_name
     monkeypatch.setattr(core, "activity_name", lambda method: f"{honest(method)}_differently")
-    open_to_tests = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH, "workflows")
-    replayer = Replayer(
-        workflows=WORKFLOWS,
-        data_converter=data_converter(),
-        workflow_runner=SandboxedWorkflowRunner(restrictions=open_to_tests),
-    )
     with pytest.raises(workflow.NondeterminismError):
-        await replayer.replay_workflow(WorkflowHistory.from_json(name, text(name)))
+        await replayer(changed=True).replay_workflow(WorkflowHistory.from_json(name, text(name)))
 
 
 async def test_every_recorded_history_has_its_story() -> None:

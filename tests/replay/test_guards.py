@@ -13,16 +13,13 @@ import pytest
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from canonical.saga import RepairAction, SagaView
-from runtime.converter import data_converter
 from tests.replay.billing import BILLING_STORIES
 from tests.replay.fingerprint import COMMANDS, fingerprints, sources
 from tests.replay.record import HISTORIES, NAMES, STORIES
 from tests.replay.test_replay import WHAT_TO_DO, changed
-from wiring.workers import PASSED_THROUGH, WORKFLOWS
+from tests.support.replaying import replayer
 from workflows.kernel import core
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.saga import Saga
@@ -38,13 +35,7 @@ def history(name: str) -> WorkflowHistory:
 
 async def replay(name: str) -> None:
     """Replay under this process's own workflow classes, which a test may have changed."""
-    open_to_tests = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH, "workflows")
-    replayer = Replayer(
-        workflows=WORKFLOWS,
-        data_converter=data_converter(),
-        workflow_runner=SandboxedWorkflowRunner(restrictions=open_to_tests),
-    )
-    await replayer.replay_workflow(history(name))
+    await replayer(changed=True).replay_workflow(history(name))
 
 
 # --- the histories -----------------------------------------------------------------------------------------

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
-from runtime.converter import data_converter
 from tests.replay.fingerprint import fingerprints, sources
 from tests.replay.record import HISTORIES, NAMES
-from wiring.workers import WORKFLOWS, sandbox
+from tests.support.replaying import replayer
 
 BASELINE = Path(__file__).parent / "fingerprints.json"
 WHAT_TO_DO = """
@@ -40,8 +38,7 @@ def events_of(name: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_recorded_history_replays(name: str) -> None:
     text = (HISTORIES / f"{name}.json").read_text()
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=sandbox())
-    await replayer.replay_workflow(WorkflowHistory.from_json(name, text))
+    await replayer().replay_workflow(WorkflowHistory.from_json(name, text))
 
 
 def test_every_recorded_history_has_its_story() -> None:
@@ -79,9 +76,8 @@ def test_a_history_is_what_its_name_says(name: str, last: str) -> None:
 async def test_a_replay_notices_another_order_of_commands() -> None:
     """The judge itself: a history whose first activity is another one does not replay."""
     text = (HISTORIES / "complete.json").read_text().replace('"crm.read_deal"', '"crm.read_something"', 1)
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(), workflow_runner=sandbox())
     with pytest.raises(Exception, match=r"(?i)nondeterminism"):
-        await replayer.replay_workflow(WorkflowHistory.from_json("complete", text))
+        await replayer().replay_workflow(WorkflowHistory.from_json("complete", text))
 
 
 def changed(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
