@@ -15,7 +15,7 @@ UV_COMPILE := uv pip compile pyproject.toml - --universal --python-version 3.11 
 .PHONY: help install install-dev demo dev test check format lock chaos chaos-smoke chaos-race chaos-outages change-orders \
 	chaos-stateful chaos-planted conservation conservation-planted billing-kills billing-exposure \
 	schemathesis gateway-kill contracts feedback-proof feedback-cases \
-	bench bench-short bench-billing bench-billing-short screenshots clean
+	bench bench-short bench-billing bench-billing-short bench-feedback screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## Say what the targets do
@@ -125,6 +125,9 @@ bench-short: install-dev ## The same with a few rounds: a look, not a measuremen
 
 bench-billing: install-dev ## Post 100,000 approved lines against the ERP's limit (KEEP=1); some twenty minutes
 	@$(BIN)/python -m bench billing $(if $(KEEP),--keep)
+
+bench-feedback: install-dev ## From an invoice's webhook to the CRM, and the highest rate held (KEEP=1); some six minutes
+	@$(BIN)/python -m bench feedback $(if $(KEEP),--keep)
 
 bench-billing-short: install-dev ## The same with 5,000 lines: a look, not a measurement
 	@$(BIN)/python -m bench --short billing

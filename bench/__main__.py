@@ -1,4 +1,4 @@
-"""``make bench``, ``make bench-billing``: measure, print the table and, last, one JSON object."""
+"""``make bench`` (``-billing``, ``-feedback``): measure, print the table and, last, one JSON object."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import billing
+from bench import billing, feedback
 from bench.billing_firm import billing_firm
-from bench.firm import bench_firm
+from bench.firm import BenchFirm, bench_firm
 from bench.kept import RESULTS, keep, places
 from bench.kernel import kernel_cost
 from bench.kill import ROLES, killed
@@ -24,8 +24,9 @@ from bench.result import Part, last_line, text_table
 from bench.server import profiles
 from runtime.lifecycle import exit_now
 
-BILLING = "billing"
-"""Takes longer than all others together; measured only when it is named."""
+BILLING, FEEDBACK = "billing", "feedback"
+NAMED = (BILLING, FEEDBACK)
+"""Other sagas' measurements, long ones: measured only when they are named."""
 Measure = Callable[[Path], Awaitable[Part]]
 
 
@@ -39,10 +40,27 @@ class Size:
     server_rounds: int
     killed_deals: int
     billing: billing.Size
+    feedback: feedback.Size
 
 
-FULL = Size(9, kernel_rounds=10, kernel_deals=10, server_rounds=5, killed_deals=200, billing=billing.FULL)
-SHORT = Size(3, kernel_rounds=2, kernel_deals=8, server_rounds=2, killed_deals=20, billing=billing.SHORT)
+FULL = Size(
+    9,
+    kernel_rounds=10,
+    kernel_deals=10,
+    server_rounds=5,
+    killed_deals=200,
+    billing=billing.FULL,
+    feedback=feedback.FULL,
+)
+SHORT = Size(
+    3,
+    kernel_rounds=2,
+    kernel_deals=8,
+    server_rounds=2,
+    killed_deals=20,
+    billing=billing.SHORT,
+    feedback=feedback.SHORT,
+)
 
 
 def measures(size: Size) -> dict[str, Measure]:
@@ -67,7 +85,21 @@ def measures(size: Size) -> dict[str, Measure]:
         async with billing_firm(folder, size.billing.lines) as firm:
             return await billing.month_end(firm, size.billing)
 
-    return {"latency": latency, "kernel": kernel, "server": server, "kill": kill, BILLING: month_end}
+    async def shown(folder: Path) -> Part:
+        firm = BenchFirm(folder)
+        try:
+            return await feedback.soon_shown(await firm.open(), size.feedback)
+        finally:
+            await firm.close()
+
+    return {
+        "latency": latency,
+        "kernel": kernel,
+        "server": server,
+        "kill": kill,
+        BILLING: month_end,
+        FEEDBACK: shown,
+    }
 
 
 async def bench(parts: dict[str, Measure], work: Path) -> list[Part]:
@@ -95,13 +127,13 @@ def main() -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="latency, kernel, server, kill (all four by default), billing",
+        help="latency, kernel, server, kill (all four by default), billing, feedback",
     )
     given = parser.parse_args()
     known = measures(SHORT if given.short else FULL)
     if unknown := set(given.parts) - set(known):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    wanted = given.parts or [name for name in known if name != BILLING]
+    wanted = given.parts or [name for name in known if name not in NAMED]
     chosen = {name: known[name] for name in known if name in wanted}
     began, work = time.monotonic(), Path(tempfile.mkdtemp(prefix="trueup-bench-"))
     try:
@@ -114,7 +146,8 @@ def main() -> None:
     print()
     print(text_table(parts))
     print()
-    target = f"bench{'-billing' if wanted == [BILLING] else ''}{'-short' if given.short else ''}"
+    alone = wanted[0] if len(wanted) == 1 and wanted[0] in NAMED else ""
+    target = "-".join(word for word in ("bench", alone, "short" if given.short else "") if word)
     seconds = round(time.monotonic() - began)
     print(last_line(target, parts, seconds=seconds, **parts[0].machine), flush=True)
     exit_now(0)

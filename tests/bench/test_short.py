@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import server
+from bench.feedback import Size, soon_shown
 from bench.firm import BenchFirm, bench_firm
 from bench.kernel import kernel_cost
 from bench.kill import killed
@@ -58,6 +59,23 @@ async def test_the_saga_has_no_events_that_the_bare_workflow_lacks(firm: BenchFi
 async def test_killed_workers_send_nothing_again_that_had_arrived(firm: BenchFirm) -> None:
     part = await killed(firm, deals=2)
     assert part.missed() == []
+
+
+async def test_an_invoice_that_is_told_of_is_shown(tmp_path: Path) -> None:
+    one = BenchFirm(tmp_path)
+    try:
+        part = await soon_shown(await one.open(), Size(seconds=2, rate=2, ladder=(3,)), slow=20)
+    finally:
+        await one.close()
+    assert part.missed() == []
+    figures = part.figures
+    assert figures["events"] == 4
+    assert int(figures["path_calls"]) >= 3
+    assert (
+        0.02 * int(figures["path_calls"])
+        <= float(figures["path_seconds"])
+        < float(figures["shown_seconds_p50"])
+    )
 
 
 def test_the_stock_server_lacks_our_settings_and_nothing_else(tmp_path: Path) -> None:
