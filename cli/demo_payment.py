@@ -61,8 +61,8 @@ class PaymentAct(DemoAct):
         rest = what.gross - FIRST_PART
         last = self._pay(what, 1, rest)
         await self._shows(what, f"{what.currency} {rest:,.2f} came in", what.gross, "paid")
+        await self._ended(what)  # only then has it told everybody
         self._show_projects(what)
-        await self._ended(what)
         await self._print_line(last)
         parts = f"{FIRST_PART:,.2f} and {rest:,.2f}"
         return f"{what.number}, {what.currency} {parts}"
