@@ -13,13 +13,13 @@ import httpx
 from ledger.store import Ledger
 from tests.chaos.billing_months import everybody
 from tests.chaos.firm import ChaosFirm, Zygote
+from tests.chaos.noting import NOTING
 from tests.conservation import seeding
 from tests.conservation.generate import Case, Event
 from wiring.ledger import open_ledger
 from wiring.start_billing import BillingStarts
 
 PSA, ERP = seeding.PSA, seeding.ERP
-NOTING = "tests.chaos.noting:note"
 TOKEN = {"Authorization": "Bearer kantata-token"}
 
 

@@ -8,8 +8,7 @@ it. Both are seen from the vendors' side only.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,16 @@ from tests.chaos import vendors
 from tests.chaos.billing_firm import ERP, PSA, BillingFirm, billing_firm
 from tests.chaos.billing_months import THROUGH, month
 from tests.chaos.billing_oracle import MonthOracle
-from tests.chaos.billing_recording import STOPPING, marks, plain, steps
 from tests.chaos.cells import Cell, End, cells_of
 from tests.chaos.family import PAUSE, STUCK, Family, Member
+from tests.chaos.family_recording import Layout, ends_of, marks, plain, steps
 from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.invariants import refs
 from tests.chaos.nodes import Node
-from tests.chaos.noting import read
-from tests.chaos.plays import HUNG, NotProven, Play, Subject
-from tests.chaos.recording import FIRST_NUMBER, UNDO_STEP, Call, Recording, Step
+from tests.chaos.noted import NotedPlay
+from tests.chaos.noting import Note
+from tests.chaos.plays import HUNG, NotProven, Subject
+from tests.chaos.recording import FIRST_NUMBER, UNDO_STEP, Recording, Step
 from wiring.start_billing import start_run
 
 CLOSE, CORRECT = 0, 1
@@ -40,7 +40,37 @@ CORRECTING = ("posting.begin", "posting.reverse", "credit.")
 """Steps that are tried on a correction: only it has them, or its posting run is the one at the top."""
 
 
-class MonthPlay(Play):
+def named(activity: str, payload: Mapping[str, Any]) -> str:
+    """A step's name; what is collected in parts has a step each."""
+    return f"collect {payload['part']}" if activity == "feed.collect" else ends_of(activity, payload)
+
+
+LAYOUT = Layout(
+    runs={
+        "TimeToBilling": "cutoff",
+        "PostApprovedTime": "posting",
+        "BillContract": "bill",
+        "CreditInvoice": "credit",
+    },
+    kinds={
+        "posting.reverse": "forward-only",
+        "posting.post": "forward-only",
+        "feed.mark": "forward-only",
+        "billing.select": "compensatable",
+        "billing.shape_credit": "compensatable",
+        "invoicing.draft": "compensatable",
+        "invoicing.issue": "pivot",
+        "invoicing.credit": "pivot",
+        "invoicing.prove": "forward-only",
+        "invoicing.prove_credit": "forward-only",
+    },
+    stopping=("TimeToBilling", "PostApprovedTime"),
+    passing_over=("feed.mark",),
+    name=named,
+)
+
+
+class MonthPlay(NotedPlay):
     """One copy of a month, carried to its end."""
 
     firm: BillingFirm
@@ -60,9 +90,8 @@ class MonthPlay(Play):
         self.variant = seed % MonthSubject.variants
         self.cases = month(seed // MonthSubject.variants, number)
         self.oracle = MonthOracle(self.cases, wanted)
-        self.family = Family(firm)
+        self.family = Family(firm, LAYOUT.runs)
         self.owner: WorkflowHandle[Any, Any] | None = None
-        self.calls: dict[str, int] = {}
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -80,7 +109,7 @@ class MonthPlay(Play):
 
     async def close_month(self) -> str:
         """Time-to-billing up to the cutoff, undisturbed."""
-        self.family = Family(self.firm)
+        self.family = Family(self.firm, LAYOUT.runs)
         await self._cutoff()
         return await self._calm()
 
@@ -92,7 +121,7 @@ class MonthPlay(Play):
 
     async def start(self) -> None:
         """Close the month; or post what was corrected, with the credits that it proposes."""
-        self.family = Family(self.firm)
+        self.family = Family(self.firm, LAYOUT.runs)
         await (self._cutoff() if self.variant == CLOSE else self._posting())
 
     async def _posting(self) -> None:
@@ -142,7 +171,7 @@ class MonthPlay(Play):
         assert root is not None
         target = root if self.owner is None or (self.cell is not None and self.cell.top) else self.owner
         for one in await self.family.members():
-            if one.id == target.id and one.type in STOPPING:
+            if one.id == target.id and one.type in LAYOUT.stopping:
                 target = root
         try:
             await target.cancel()
@@ -187,33 +216,9 @@ class MonthPlay(Play):
                 return True
         return False
 
-    async def holds(self, call: Call) -> bool:
-        """Whether the delay has begun; whose call it holds is noted."""
-        if not await super().holds(call):
-            return False
-        for row in await self._rows(call):
-            note = read(row["note"])
-            if row["status"] is None and note is not None:
-                self.owner = self.firm.client.get_workflow_handle(note.workflow)
-        return True
-
-    async def check_hit(self, call: Call) -> None:
-        """Its activity must have made the call."""
-        rows = await self._rows(call)
-        if len(rows) <= call.skip:
-            raise NotProven(f"{call.activity} called {call.method} {call.pattern} {len(rows)} times only")
-
-    async def _rows(self, call: Call) -> list[dict[str, Any]]:
-        """The activity's calls of this kind."""
-        rows = (await self.firm.control(call.vendor, "GET", "calls"))["calls"][self.calls[call.vendor] :]
-        return [
-            row
-            for row in rows
-            if row["method"] == call.method
-            and re.search(call.pattern, row["path"])
-            and (note := read(row["note"])) is not None
-            and note.activity == call.activity
-        ]
+    def held_by(self, note: Note) -> None:
+        """Whose call it is that is held: what is cancelled next."""
+        self.owner = self.firm.client.get_workflow_handle(note.workflow)
 
     # --- judging --------------------------------------------------------------------------------------
 
@@ -350,7 +355,9 @@ class MonthSubject(Subject):
         await play.cancel()
         end = await play.settle(HUNG)
         assert play.owner is not None
-        undone = [plain(one) for one in await steps(firm, play.family, play.calls, 0, mine=play.owner.id)]
+        undone = [
+            plain(one) for one in await steps(firm, play.family, LAYOUT, play.calls, 0, mine=play.owner.id)
+        ]
         await play.judge_end(end)
         if end != "undone" or play.found.problems:
             raise RuntimeError(f"the cancelled recording is {end}: {play.found.problems[:5]}")
@@ -363,7 +370,7 @@ class MonthSubject(Subject):
         end = await play.settle(HUNG)
         if end != "complete":
             raise RuntimeError(f"the undisturbed run is {end}: {await play.family.headlines()}")
-        found = Recording(await steps(play.firm, play.family, play.calls, focus))
+        found = Recording(await steps(play.firm, play.family, LAYOUT, play.calls, focus))
         await play.judge_end(end)
         if play.found.problems:
             raise RuntimeError(f"the undisturbed run is wrong: {play.found.problems[:8]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,6 @@ from temporalio.service import RPCError
 from runtime.search_attributes import SAGA_STATUS
 from tests.chaos.firm import ChaosFirm
 
-TYPES = "('TimeToBilling', 'PostApprovedTime', 'BillContract', 'CreditInvoice')"
 STUCK = ("parked", "undo-blocked")
 PAUSE = 0.1
 GATES = 0.2
@@ -44,17 +44,18 @@ class Member:
 
 
 class Family:
-    """All runs of time-to-billing that began after an instant: a firm runs one family at a time."""
+    """All runs of some types that began after an instant: a firm runs one family at a time."""
 
-    def __init__(self, firm: ChaosFirm) -> None:
+    def __init__(self, firm: ChaosFirm, types: Iterable[str]) -> None:
         self.firm = firm
+        self.types = ", ".join(f"'{one}'" for one in types)
         self.since = datetime.now(UTC)
         self.root: WorkflowHandle[Any, Any] | None = None
         self._looked = 0.0
 
     async def members(self) -> list[Member]:
         """All runs, oldest first; of one that continued as new the latest."""
-        query = f"StartTime >= '{self.since.isoformat()}' AND WorkflowType IN {TYPES}"
+        query = f"StartTime >= '{self.since.isoformat()}' AND WorkflowType IN ({self.types})"
         found: dict[str, WorkflowExecution] = {}
         async for one in self.firm.client.list_workflows(query):
             if one.id not in found or found[one.id].start_time < one.start_time:

@@ -14,6 +14,8 @@ import httpx
 from temporalio import activity
 
 HEADER = "x-sim-note"
+NOTING = "tests.chaos.noting:note"
+"""The patch."""
 
 
 @dataclass(frozen=True)

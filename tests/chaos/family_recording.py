@@ -1,47 +1,47 @@
-"""An undisturbed run of time-to-billing, taken apart: which step of which run made which calls.
+"""An undisturbed run, and all runs that it starts, taken apart: which step of which run made which calls.
 
 Every call names the activity that made it (``tests.chaos.noting``), so what runs side by side is told apart.
-Of several groups billed at once one is enumerated; seeds go through them.
+Of several runs of one type one is enumerated; seeds go through them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 
-from tests.chaos.billing_firm import BillingFirm
 from tests.chaos.family import Family, Member
+from tests.chaos.firm import ChaosFirm
 from tests.chaos.noting import read
 from tests.chaos.recording import UNDO, UNDO_STEP, Call, Step, pattern_of, remembered, utc
 
-KINDS = {
-    "posting.reverse": "forward-only",
-    "posting.post": "forward-only",
-    "feed.mark": "forward-only",
-    "billing.select": "compensatable",
-    "billing.shape_credit": "compensatable",
-    "invoicing.draft": "compensatable",
-    "invoicing.issue": "pivot",
-    "invoicing.credit": "pivot",
-    "invoicing.prove": "forward-only",
-    "invoicing.prove_credit": "forward-only",
-}
-"""Kind of the step that an activity performs; a read where it is not here."""
-RUNS = {
-    "TimeToBilling": "cutoff",
-    "PostApprovedTime": "posting",
-    "BillContract": "bill",
-    "CreditInvoice": "credit",
-}
-STOPPING = ("TimeToBilling", "PostApprovedTime")
-"""A cancel stops these; it undoes the others."""
-PASSING_OVER = ("feed.mark",)
-"""Activities that leave a line which a vendor refuses to the next run."""
+
+def ends_of(activity: str, payload: Mapping[str, Any]) -> str:
+    """A step's name within its run: the saga's own, or what its activity does."""
+    verb = activity.rpartition(".")[2].removesuffix("_run").replace("_", " ")
+    return str(payload.get("step") or verb)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a recording needs to know of a saga and of the sagas that it starts."""
+
+    runs: Mapping[str, str]
+    """Workflow type -> the run's name in steps."""
+    kinds: Mapping[str, str]
+    """Activity -> kind of the step that it performs; a read where it is not here."""
+    stopping: tuple[str, ...]
+    """Workflow types that a cancel stops; it undoes the others."""
+    passing_over: tuple[str, ...] = ()
+    """Activities that leave a line which a vendor refuses to the next run."""
+    name: Callable[[str, Mapping[str, Any]], str] = ends_of
+    """(activity, its input) -> the step's name within its run."""
+
+
 BOOKS = "ledger."
 """Begins the names of activities that belong to no step: cases, decisions, the end."""
 Marks = Mapping[str, int]
@@ -60,21 +60,22 @@ class Span:
     calls: list[Call] = field(default_factory=list)
 
 
-async def marks(firm: BillingFirm) -> dict[str, int]:
+async def marks(firm: ChaosFirm) -> dict[str, int]:
     """How many calls every vendor has seen."""
     return {vendor: len((await firm.control(vendor, "GET", "calls"))["calls"]) for vendor in firm.urls}
 
 
 async def steps(
-    firm: BillingFirm, family: Family, since: Marks, focus: int, mine: str | None = None
+    firm: ChaosFirm, family: Family, layout: Layout, since: Marks, focus: int, mine: str | None = None
 ) -> list[Step]:
     """The steps of a family's runs in the order in which they began.
 
     Args:
         firm: the firm.
         family: its runs.
+        layout: of the saga.
         since: calls of every vendor before it.
-        focus: which of several groups is enumerated.
+        focus: which of several runs of one type is enumerated.
         mine: only the steps of this run.
 
     Raises:
@@ -82,16 +83,16 @@ async def steps(
     """
     members = await family.members()
     top = members[0]
-    spans = [span for member in members for span in await _spans(firm, member)]
+    spans = [span for member in members for span in await _spans(member, layout)]
     await _attribute(firm, spans, since)
     chosen = {mine} if mine else _in_focus(members, focus)
     found: dict[str, list[Span]] = {}
     for span in sorted(spans, key=lambda one: one.began):
         if span.run.id in chosen:
             found.setdefault(span.step, []).append(span)
-    result = [_step(name, parts, top) for name, parts in found.items()]
+    result = [_step(name, parts, top, layout) for name, parts in found.items()]
     for member in members:
-        if member.id in chosen and (gate := await _gate(firm, member)):
+        if member.id in chosen and (gate := await _gate(firm, member, layout)):
             pivots = (i for i, one in enumerate(result) if one.kind == "pivot" and one.id.startswith(gate))
             place = next(pivots, len(result))
             result.insert(place, Step(f"{gate}.gate", "gate", "", under=member.id != top.id))
@@ -106,30 +107,30 @@ def _in_focus(members: Iterable[Member], focus: int) -> set[str]:
     return {sorted(ids)[focus % len(ids)] for ids in by_type.values()}
 
 
-def _step(name: str, parts: list[Span], top: Member) -> Step:
+def _step(name: str, parts: list[Span], top: Member, layout: Layout) -> Step:
     """Several spans of a step are its parts: the one that wrote most stands for it."""
     best = max(parts, key=lambda one: (sum(call.write for call in one.calls), len(one.calls)))
     calls = [call for call in best.calls if not remembered(call)] or best.calls[:1]
     return Step(
         name,
-        KINDS.get(best.activity, "read"),
+        layout.kinds.get(best.activity, "read"),
         best.activity,
         tuple(calls),
         best.began.timestamp(),
         best.ended.timestamp(),
-        stops=best.run.type in STOPPING,
+        stops=best.run.type in layout.stopping,
         under=best.run.id != top.id,
-        passes_over=best.activity in PASSING_OVER,
+        passes_over=best.activity in layout.passing_over,
     )
 
 
-async def _gate(firm: BillingFirm, member: Member) -> str:
+async def _gate(firm: ChaosFirm, member: Member, layout: Layout) -> str:
     """The run's name in steps, where a decision was asked for in it."""
     view = await firm.view(member.handle)
-    return RUNS[member.type] if any(step["kind"] == "gate" for step in view["steps"]) else ""
+    return layout.runs[member.type] if any(step["kind"] == "gate" for step in view["steps"]) else ""
 
 
-async def _spans(firm: BillingFirm, member: Member) -> list[Span]:
+async def _spans(member: Member, layout: Layout) -> list[Span]:
     scheduled: dict[int, tuple[str, str, str]] = {}
     began: dict[int, datetime] = {}
     spans = []
@@ -140,7 +141,8 @@ async def _spans(firm: BillingFirm, member: Member) -> list[Span]:
                 made = event.activity_task_scheduled_event_attributes
                 payload = json.loads(made.input.payloads[0].data)
                 name = made.activity_type.name
-                scheduled[event.event_id] = _name(member, name, payload), name, made.activity_id
+                step = _name(layout, member, name, payload)
+                scheduled[event.event_id] = step, name, made.activity_id
             case EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
                 began[event.activity_task_started_event_attributes.scheduled_event_id] = utc(at)
             case EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
@@ -151,16 +153,14 @@ async def _spans(firm: BillingFirm, member: Member) -> list[Span]:
     return spans
 
 
-def _name(member: Member, activity: str, payload: Mapping[str, Any]) -> str:
-    run, verb = RUNS[member.type], activity.rpartition(".")[2]
+def _name(layout: Layout, member: Member, activity: str, payload: Mapping[str, Any]) -> str:
+    run = layout.runs[member.type]
     if activity == UNDO_STEP:
         return f"{UNDO}{run}.{payload['step']}"
-    if activity == "feed.collect":
-        return f"{run}.collect {payload['part']}"
-    return f"{run}.{payload.get('step') or verb.removesuffix('_run').replace('_', ' ')}"
+    return f"{run}.{layout.name(activity, payload)}"
 
 
-async def _attribute(firm: BillingFirm, spans: Iterable[Span], since: Marks) -> None:
+async def _attribute(firm: ChaosFirm, spans: Iterable[Span], since: Marks) -> None:
     by_activity = {(span.run.run, span.id): span for span in spans}
     for vendor, mark in since.items():
         seen: dict[tuple[str, str, str], int] = {}
