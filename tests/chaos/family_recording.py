@@ -17,7 +17,7 @@ from temporalio.api.enums.v1 import EventType
 from tests.chaos.family import Family, Member
 from tests.chaos.firm import ChaosFirm
 from tests.chaos.noting import read
-from tests.chaos.recording import UNDO, UNDO_STEP, Call, Step, pattern_of, remembered, utc
+from tests.chaos.recording import UNDO, UNDO_STEP, Call, Step, general, pattern_of, remembered, utc
 
 
 def ends_of(activity: str, payload: Mapping[str, Any]) -> str:
@@ -33,7 +33,7 @@ class Layout:
     runs: Mapping[str, str]
     """Workflow type -> the run's name in steps."""
     kinds: Mapping[str, str]
-    """Activity -> kind of the step that it performs; a read where it is not here."""
+    """Step's name, or activity -> kind of the step; a read where neither is here."""
     stopping: tuple[str, ...]
     """Workflow types that a cancel stops; it undoes the others."""
     passing_over: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ def _step(name: str, parts: list[Span], top: Member, layout: Layout) -> Step:
     calls = [call for call in best.calls if not remembered(call)] or best.calls[:1]
     return Step(
         name,
-        layout.kinds.get(best.activity, "read"),
+        layout.kinds.get(name) or layout.kinds.get(best.activity, "read"),
         best.activity,
         tuple(calls),
         best.began.timestamp(),
@@ -156,8 +156,8 @@ async def _spans(member: Member, layout: Layout) -> list[Span]:
 def _name(layout: Layout, member: Member, activity: str, payload: Mapping[str, Any]) -> str:
     run = layout.runs[member.type]
     if activity == UNDO_STEP:
-        return f"{UNDO}{run}.{payload['step']}"
-    return f"{run}.{layout.name(activity, payload)}"
+        return f"{UNDO}{run}.{general(payload['step'])}"
+    return f"{run}.{general(layout.name(activity, payload))}"
 
 
 async def _attribute(firm: ChaosFirm, spans: Iterable[Span], since: Marks) -> None:

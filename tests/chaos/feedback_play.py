@@ -6,35 +6,29 @@ A cancel stops the saga; the next event must bring the undisturbed result. Seen 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
-from ledger.store import Ledger
 from tests.chaos import vendors
 from tests.chaos.cells import Cell
+from tests.chaos.desk_firm import DeskFirm, desk_firm
 from tests.chaos.family import Family
 from tests.chaos.family_recording import Layout, ends_of, marks, steps
 from tests.chaos.feedback_oracle import FeedbackOracle, Wanted, share
 from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.noted import NotedPlay
-from tests.chaos.noting import NOTING
 from tests.chaos.plays import HUNG, Subject
 from tests.chaos.recording import FIRST_NUMBER, Recording
 from tests.e2e.feedback_firm import WITHHELD, Client, Desk
-from tests.e2e.firm import Firm
-from wiring.ledger import open_ledger
 
 PLAIN, CONSOLIDATED, CREDITED = 0, 1, 2
 """What the seeds have: an invoice that is paid but for a tax that the client withheld; one over three deals;
 one of which a part is credited."""
-GATHER = "\n[feedback]\ngather_seconds = 0.2\n"
-"""A burst is shorter than production's, as are all times here."""
 
 
 def named(activity: str, payload: Mapping[str, Any]) -> str:
@@ -52,53 +46,19 @@ LAYOUT = Layout(
 )
 
 
-@dataclass
-class InvoicedFirm(ChaosFirm):
-    """A chaos firm with an accountant's desk."""
-
-    books: Ledger = field(init=False)
-    desk: Desk = field(init=False)
-
-    async def open(self) -> InvoicedFirm:
-        """Start everything."""
-        self.config = lambda text: text + GATHER
-        self.patches = (*self.patches, NOTING)
-        await super().open()
-        self.books = await open_ledger(self.settings)
-        self.desk = Desk(Firm(self.stack, self.client, self.settings, self.mapping, self.books))
-        return self
-
-    async def close(self) -> None:
-        """Take everything down."""
-        if hasattr(self, "books"):
-            await self.books.close()
-        await super().close()
-
-
-@asynccontextmanager
-async def invoiced_firm(folder: Path, zygote: Zygote, **options: Any) -> AsyncIterator[InvoicedFirm]:
-    """A running firm."""
-    one = InvoicedFirm(folder, zygote, **options)
-    try:
-        yield await one.open()
-    finally:
-        await one.close()
-
-
 class FeedbackPlay(NotedPlay):
     """One invoice, told of once."""
 
-    firm: InvoicedFirm
+    firm: DeskFirm
     before: vendors.Records
     oracle: FeedbackOracle
     invoice: str
 
-    def __init__(
-        self, firm: InvoicedFirm, seed: int, number: int, words: Sequence[Any] | None = None
-    ) -> None:
+    def __init__(self, firm: DeskFirm, seed: int, number: int, words: Sequence[Any] | None = None) -> None:
         super().__init__(firm)
         self.seed, self.number, self.words = seed, number, words
         self.told = 0
+        self.desk = Desk(firm.desk)
         self.family = Family(firm, LAYOUT.runs)
 
     @property
@@ -111,14 +71,14 @@ class FeedbackPlay(NotedPlay):
 
     async def prepare(self) -> None:
         """A client of its own, its invoice, and what settles it."""
-        client = await self.firm.desk.client(3 if self.seed % 3 == CONSOLIDATED else 1)
+        client = await self.desk.client(3 if self.seed % 3 == CONSOLIDATED else 1)
         wanted = await asyncio.to_thread(self._settle_invoice, client)
         self.oracle = FeedbackOracle(wanted, self.words)
         self.before = await self.firm.records()
         self.calls = await marks(self.firm)
 
     def _settle_invoice(self, client: Client) -> Wanted:
-        desk, deals = self.firm.desk, [sold.deal for sold in client.sold]
+        desk, deals = self.desk, [sold.deal for sold in client.sold]
         match self.seed % 3:
             case 1:
                 amounts = [500.0, 300.5, 200.25]
@@ -145,7 +105,7 @@ class FeedbackPlay(NotedPlay):
     async def start(self) -> None:
         """An event tells of the invoice."""
         self.told += 1
-        self.family.root = await self.firm.desk.tell(self.invoice, f"chaos {self.number} {self.told}")
+        self.family.root = await self.desk.tell(self.invoice, f"chaos {self.number} {self.told}")
 
     async def settle(self, seconds: float) -> str:
         """Wait until it has ended or waits for somebody."""
@@ -223,7 +183,7 @@ class FeedbackSubject(Subject):
 
     def firm(self, folder: Path, zygote: Zygote, **options: Any) -> AbstractAsyncContextManager[ChaosFirm]:
         """A firm with invoices."""
-        return invoiced_firm(folder, zygote, **options)
+        return desk_firm(folder, zygote, **options)
 
     async def record(self, firm: ChaosFirm, seed: int) -> Recording:
         """An undisturbed run, and what it says in words.
@@ -231,7 +191,7 @@ class FeedbackSubject(Subject):
         Raises:
             RuntimeError: it is not what the judge expects.
         """
-        assert isinstance(firm, InvoicedFirm)
+        assert isinstance(firm, DeskFirm)
         await self._undisturbed(FeedbackPlay(firm, seed, FIRST_NUMBER))  # fills caches and tokens
         play = FeedbackPlay(firm, seed, FIRST_NUMBER + 1)
         found = await self._undisturbed(play)
@@ -252,5 +212,5 @@ class FeedbackSubject(Subject):
 
     def play(self, firm: ChaosFirm, recording: Recording, cell: Cell, number: int) -> FeedbackPlay:
         """A client and an invoice of its own."""
-        assert isinstance(firm, InvoicedFirm)
+        assert isinstance(firm, DeskFirm)
         return FeedbackPlay(firm, cell.seed, number, self.words[cell.seed])

@@ -24,13 +24,16 @@ from runtime.lifecycle import exit_now
 from tests.chaos.billing_play import MonthSubject
 from tests.chaos.case import Result, run
 from tests.chaos.cells import Cell, Fault, why_not
+from tests.chaos.change_play import ChangeSubject
 from tests.chaos.deal_play import Deals
 from tests.chaos.feedback_play import FeedbackSubject
 from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.plays import NotProven, Subject
 from tests.chaos.recording import FIRST_NUMBER, Recording
 
-SAGAS: dict[str, Callable[[], Subject]] = {one.name: one for one in (Deals, MonthSubject, FeedbackSubject)}
+SAGAS: dict[str, Callable[[], Subject]] = {
+    one.name: one for one in (Deals, MonthSubject, FeedbackSubject, ChangeSubject)
+}
 HOME = Path(".trueup/chaos")
 PER_FIRM = 40
 """Cases until a firm is replaced by a fresh one: its vendors get slow as they fill."""

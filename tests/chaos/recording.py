@@ -83,7 +83,7 @@ class Step:
     @property
     def on_the_ledger(self) -> bool:
         """Whether the ledger's worker performs it: rules, messages, books."""
-        return self.activity.startswith((DECISION, "notify.", "ledger.", "billing."))
+        return self.activity.startswith((DECISION, "notify.", "ledger.", "billing.", "changes."))
 
     @property
     def past_the_pivot(self) -> bool:
