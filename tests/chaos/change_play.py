@@ -153,14 +153,14 @@ class ChangePlay(NotedPlay):
         self.family = Family(self.firm, LAYOUT.runs)
 
     async def start(self) -> None:
-        """Send the change order."""
+        """Send the change order; one that is decided already starts nothing."""
         firm = self.firm
-        await submit(
+        row = await submit(
             firm.settings, firm.mapping, firm.books, firm.client, self.order, actor=SENDER, reason="agreed"
         )
         changes = order_saga(firm.settings, ERP, self.contract.key, ORDER)
         self.carrier = firm.client.get_workflow_handle(changes)
-        if self.family.root is None:
+        if self.family.root is None and row.state.is_open:
             self.family.root = await self._contracts_own()
 
     async def _contracts_own(self) -> WorkflowHandle[Any, Any]:
@@ -267,8 +267,7 @@ class ChangePlay(NotedPlay):
             await self.firm.no_faults()
             stopped, self.family = self.family, Family(self.firm, LAYOUT.runs)
             await self.start()
-            after = await self.family.settle(HUNG)
-            if after != "complete":
+            if self.family.root is not None and (after := await self.family.settle(HUNG)) != "complete":
                 self.found.problems += await self.family.headlines()
             self.family.since = stopped.since
         if end == "undone":
