@@ -148,6 +148,8 @@ def _why_no_undo(step: Step, fault: Fault, recording: Recording) -> str | None:
         raise RuntimeError(f"{step.id} writes, and the recording does not have its undo")
     if undo is None:
         return "makes nothing in this run: its undo has nothing to take back"
+    if not undo.calls and not step.on_the_ledger:
+        return "its undo calls nobody: what it made falls away with the record that it belongs to"
     if not undo.calls:
         return None if fault in ON_LEDGER_UNDO else "its undo is the ledger's own: no vendor is called"
     if not step.writes:

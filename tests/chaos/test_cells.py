@@ -120,6 +120,12 @@ def test_the_ledgers_own_undo_is_killed_and_cancelled_though_no_vendor_is_called
     assert Fault.UNDO_ERROR not in faults_of(select, RECORDING)
 
 
+def test_what_falls_away_with_another_record_has_no_undo_to_hit() -> None:
+    gone = Recording(RECORDING.steps, undo={**RECORDING.undo, "draft": Step("draft", "undo", UNDO_STEP)})
+    draft = next(one for one in gone.steps if one.id == "draft")
+    assert not {Fault.UNDO_KILL, Fault.CANCEL_UNDOING, Fault.UNDO_ERROR} & set(faults_of(draft, gone))
+
+
 def test_a_step_whose_undo_was_not_recorded_is_noticed() -> None:
     bare = Recording(RECORDING.steps)
     draft = next(one for one in bare.steps if one.id == "draft")
