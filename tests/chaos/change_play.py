@@ -273,7 +273,7 @@ class ChangePlay(NotedPlay):
         if end == "undone":
             self.found.take(self.oracle.judge_undone(await self.firm.records()), end)
         else:
-            shown = await asyncio.to_thread(held, self.firm.desk, self.deal, self.contract)
+            shown = await asyncio.to_thread(held, self.firm.hand, self.deal, self.contract)
             self.found.take(self.oracle.judge(await self.firm.records(), shown), after or end)
         for one in await self.family.members():
             if left := self.firm.cases(one.id):

@@ -11,6 +11,7 @@ from typing import Any
 from ledger.store import Ledger
 from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.noting import NOTING
+from tests.e2e.feedback_firm import Desk
 from tests.e2e.firm import Firm
 from wiring.ledger import open_ledger
 
@@ -23,7 +24,10 @@ class DeskFirm(ChaosFirm):
     """Its workers' calls can be told apart."""
 
     books: Ledger = field(init=False)
-    desk: Firm = field(init=False)
+    hand: Firm = field(init=False)
+    """For looking and telling."""
+    desk: Desk = field(init=False)
+    """An accountant's: no two of its records have one id."""
 
     async def open(self) -> DeskFirm:
         """Start everything."""
@@ -31,7 +35,8 @@ class DeskFirm(ChaosFirm):
         self.patches = (*self.patches, NOTING)
         await super().open()
         self.books = await open_ledger(self.settings)
-        self.desk = Firm(self.stack, self.client, self.settings, self.mapping, self.books)
+        self.hand = Firm(self.stack, self.client, self.settings, self.mapping, self.books)
+        self.desk = Desk(self.hand)
         return self
 
     async def close(self) -> None:

@@ -24,7 +24,7 @@ from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.noted import NotedPlay
 from tests.chaos.plays import HUNG, Subject
 from tests.chaos.recording import FIRST_NUMBER, Recording
-from tests.e2e.feedback_firm import WITHHELD, Client, Desk
+from tests.e2e.feedback_firm import WITHHELD, Client
 
 PLAIN, CONSOLIDATED, CREDITED = 0, 1, 2
 """What the seeds have: an invoice that is paid but for a tax that the client withheld; one over three deals;
@@ -58,7 +58,6 @@ class FeedbackPlay(NotedPlay):
         super().__init__(firm)
         self.seed, self.number, self.words = seed, number, words
         self.told = 0
-        self.desk = Desk(firm.desk)
         self.family = Family(firm, LAYOUT.runs)
 
     @property
@@ -71,14 +70,14 @@ class FeedbackPlay(NotedPlay):
 
     async def prepare(self) -> None:
         """A client of its own, its invoice, and what settles it."""
-        client = await self.desk.client(3 if self.seed % 3 == CONSOLIDATED else 1)
+        client = await self.firm.desk.client(3 if self.seed % 3 == CONSOLIDATED else 1)
         wanted = await asyncio.to_thread(self._settle_invoice, client)
         self.oracle = FeedbackOracle(wanted, self.words)
         self.before = await self.firm.records()
         self.calls = await marks(self.firm)
 
     def _settle_invoice(self, client: Client) -> Wanted:
-        desk, deals = self.desk, [sold.deal for sold in client.sold]
+        desk, deals = self.firm.desk, [sold.deal for sold in client.sold]
         match self.seed % 3:
             case 1:
                 amounts = [500.0, 300.5, 200.25]
@@ -105,7 +104,7 @@ class FeedbackPlay(NotedPlay):
     async def start(self) -> None:
         """An event tells of the invoice."""
         self.told += 1
-        self.family.root = await self.desk.tell(self.invoice, f"chaos {self.number} {self.told}")
+        self.family.root = await self.firm.desk.tell(self.invoice, f"chaos {self.number} {self.told}")
 
     async def settle(self, seconds: float) -> str:
         """Wait until it has ended or waits for somebody."""

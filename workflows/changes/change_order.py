@@ -181,13 +181,19 @@ class ChangeOrderSaga(SagaHandlers):
         await self.in_erp("hold", "Mark the contract in", OrderChangeActivities.hold_contract, change)
 
     async def change_contract(self, shaped: ShapedChange, change: OrderChange) -> None:
-        """Lines with their revenue settings, billing schedules, terms."""
+        """Lines with their revenue settings, billing schedules, terms. The mark stays as long as they do."""
         await self.in_erp(
-            "contract", "Contract and revenue in", OrderChangeActivities.change_contract, change
+            "contract",
+            "Contract and revenue in",
+            OrderChangeActivities.change_contract,
+            change,
+            stands_on="hold",
         )
 
-    async def in_erp(self, prefix: str, title: str, method: Any, change: OrderChange) -> None:
-        """One step about the contract in its ERP."""
+    async def in_erp(
+        self, prefix: str, title: str, method: Any, change: OrderChange, *, stands_on: str = ""
+    ) -> None:
+        """One step about the contract in its ERP; what it stands on is not undone before it."""
         erp = self.start.system
         step = f"{prefix}.{erp}"
         outcome: StepOutcome = await self.saga.step(
@@ -199,6 +205,7 @@ class ChangeOrderSaga(SagaHandlers):
             queue=system_queue(erp),
             call=CallClass.WRITE,
             system=erp,
+            stands_on=(f"{stands_on}.{erp}",) if stands_on else (),
         )
         self.saga.keep(outcome)
 
