@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.chaos import vendors
@@ -21,13 +20,12 @@ from tests.chaos.billing_firm import ERP, PSA, BillingFirm, billing_firm
 from tests.chaos.billing_months import THROUGH, month
 from tests.chaos.billing_oracle import MonthOracle
 from tests.chaos.cells import Cell, End, cells_of
-from tests.chaos.family import PAUSE, STUCK, Family, Member
+from tests.chaos.family import PAUSE, STUCK, Member
+from tests.chaos.family_play import FamilyPlay
 from tests.chaos.family_recording import Layout, ends_of, marks, plain, steps
 from tests.chaos.firm import ChaosFirm, Zygote
 from tests.chaos.invariants import refs
 from tests.chaos.nodes import Node
-from tests.chaos.noted import NotedPlay
-from tests.chaos.noting import Note
 from tests.chaos.plays import HUNG, NotProven, Subject
 from tests.chaos.recording import FIRST_NUMBER, UNDO_STEP, Recording, Step
 from wiring.start_billing import start_run
@@ -70,7 +68,7 @@ LAYOUT = Layout(
 )
 
 
-class MonthPlay(NotedPlay):
+class MonthPlay(FamilyPlay):
     """One copy of a month, carried to its end."""
 
     firm: BillingFirm
@@ -85,13 +83,11 @@ class MonthPlay(NotedPlay):
         wanted: list[Node] | None = None,
         cell: Cell | None = None,
     ) -> None:
-        super().__init__(firm)
+        super().__init__(firm, LAYOUT)
         self.number, self.cell = number, cell
         self.variant = seed % MonthSubject.variants
         self.cases = month(seed // MonthSubject.variants, number)
         self.oracle = MonthOracle(self.cases, wanted)
-        self.family = Family(firm, LAYOUT.runs)
-        self.owner: WorkflowHandle[Any, Any] | None = None
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -109,7 +105,7 @@ class MonthPlay(NotedPlay):
 
     async def close_month(self) -> str:
         """Time-to-billing up to the cutoff, undisturbed."""
-        self.family = Family(self.firm, LAYOUT.runs)
+        self.family = self.new_family()
         await self._cutoff()
         return await self._calm()
 
@@ -121,7 +117,7 @@ class MonthPlay(NotedPlay):
 
     async def start(self) -> None:
         """Close the month; or post what was corrected, with the credits that it proposes."""
-        self.family = Family(self.firm, LAYOUT.runs)
+        self.family = self.new_family()
         await (self._cutoff() if self.variant == CLOSE else self._posting())
 
     async def _posting(self) -> None:
@@ -131,23 +127,6 @@ class MonthPlay(NotedPlay):
     async def _cutoff(self) -> None:
         command = self.firm.starts.cutoff(PSA, ERP, THROUGH)
         self.family.root = await start_run(self.firm.client, command)
-
-    async def settle(self, seconds: float) -> str:
-        """Wait until all runs have ended, or wait for somebody."""
-        end = await self.family.settle(seconds)
-        if end in STUCK:
-            self.owner = (await self.family.stuck())[0].handle
-        return end
-
-    async def status(self) -> str:
-        """Where the run stands that waits for somebody; else whether any is under way."""
-        running = await self.family.running()
-        for wanted in (*STUCK, "gated"):
-            for one in running:
-                if one.status == wanted:
-                    self.owner = one.handle
-                    return wanted
-        return "running" if running else "closed"
 
     async def gated(self) -> None:
         """Wait until a run waits for a decision; nobody decides.
@@ -160,10 +139,6 @@ class MonthPlay(NotedPlay):
                 return
             await asyncio.sleep(PAUSE)
         raise RuntimeError("no run came to a gate")
-
-    async def approve(self) -> None:
-        """Decide at every gate as it is proposed."""
-        await self.family.approve()
 
     async def cancel(self) -> None:
         """Cancel the run that the moment belongs to, or the one at the top where the case says so."""
@@ -180,23 +155,6 @@ class MonthPlay(NotedPlay):
                 raise
             raise NotProven(f"{target.id} had ended before it was cancelled") from None
 
-    async def repair(self, action: str) -> None:
-        """What an operator decides about everything that is parked."""
-        for one in await self.family.stuck():
-            await self.firm.repair_parked(one.handle, action)
-
-    async def renew(self) -> None:
-        """Let the parked run continue as new."""
-        assert self.owner is not None
-        await self.firm.renew(self.owner)
-
-    async def end(self) -> bool:
-        """Terminate what has not ended."""
-        running = await self.family.running() if self.family.root is not None else []
-        for one in running:
-            await one.handle.terminate("the case is judged")
-        return bool(running)
-
     async def leave(self) -> None:
         """Post and bill all of it: the next copy shares the route."""
         for _ in range(LEAVING):
@@ -206,19 +164,6 @@ class MonthPlay(NotedPlay):
         await self.close_month()
 
     # --- moments --------------------------------------------------------------------------------------
-
-    async def handed_over(self, activity: str, role: str) -> bool:
-        """Whether the role's worker has the activity."""
-        for one in await self.family.running():
-            pending = (await one.handle.describe()).raw_description.pending_activities
-            if any(self.has(each, activity, role) for each in pending):
-                self.owner = one.handle
-                return True
-        return False
-
-    def held_by(self, note: Note) -> None:
-        """Whose call it is that is held: what is cancelled next."""
-        self.owner = self.firm.client.get_workflow_handle(note.workflow)
 
     # --- judging --------------------------------------------------------------------------------------
 

@@ -29,11 +29,10 @@ from tests.chaos.cells import Cell
 from tests.chaos.change_oracle import ChangeOracle, Footprint, footprint
 from tests.chaos.deals import copy
 from tests.chaos.desk_firm import DeskFirm, desk_firm
-from tests.chaos.family import PAUSE, STUCK, Family
+from tests.chaos.family import PAUSE
+from tests.chaos.family_play import FamilyPlay
 from tests.chaos.family_recording import Layout, ends_of, marks, plain, steps
 from tests.chaos.firm import ChaosFirm, Zygote
-from tests.chaos.noted import NotedPlay
-from tests.chaos.noting import Note
 from tests.chaos.plays import HUNG, NotProven, Subject
 from tests.chaos.recording import FIRST_NUMBER, UNDO_STEP, Recording, Step
 from tests.e2e.change_arrivals import ERP, SENDER, eur, held, more
@@ -105,7 +104,7 @@ def wanted(lines: Mapping[str, int], *budgets: int) -> dict[str, Any]:
     }
 
 
-class ChangePlay(NotedPlay):
+class ChangePlay(FamilyPlay):
     """One change order of a contract of its own."""
 
     firm: DeskFirm
@@ -122,11 +121,9 @@ class ChangePlay(NotedPlay):
         usual: Footprint | None = None,
         cell: Cell | None = None,
     ) -> None:
-        super().__init__(firm)
+        super().__init__(firm, LAYOUT)
         self.seed, self.usual, self.cell = seed, usual, cell
         self.deal: Deal = copy(PATTERN, number)
-        self.family = Family(firm, LAYOUT.runs)
-        self.owner: WorkflowHandle[Any, Any] | None = None
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -150,7 +147,7 @@ class ChangePlay(NotedPlay):
         )
         self.oracle = ChangeOracle(await self.firm.records(), terms, self.usual)
         self.calls = await marks(self.firm)
-        self.family = Family(self.firm, LAYOUT.runs)
+        self.family = self.new_family()
 
     async def start(self) -> None:
         """Send the change order; one that is decided already starts nothing."""
@@ -171,27 +168,6 @@ class ChangePlay(NotedPlay):
                     return one.handle
             await asyncio.sleep(PAUSE)
         raise NotProven("the contract's own saga is not listed")
-
-    async def settle(self, seconds: float) -> str:
-        """Wait until both have ended, or wait for somebody."""
-        end = await self.family.settle(seconds)
-        if end in STUCK:
-            self.owner = (await self.family.stuck())[0].handle
-        return end
-
-    async def status(self) -> str:
-        """Where the run stands that waits for somebody; else whether any is under way."""
-        running = await self.family.running()
-        for wanted_ in (*STUCK, "gated"):
-            for one in running:
-                if one.status == wanted_:
-                    self.owner = one.handle
-                    return wanted_
-        return "running" if running else "closed"
-
-    async def approve(self) -> None:
-        """Decide at the gate."""
-        await self.family.approve()
 
     async def cancel(self) -> None:
         """Cancel the run that the moment belongs to, or the contract's own where the case says so."""
@@ -220,36 +196,6 @@ class ChangePlay(NotedPlay):
             raise
         return True
 
-    async def repair(self, action: str) -> None:
-        """One decision about everything that is parked."""
-        for one in await self.family.stuck():
-            await self.firm.repair_parked(one.handle, action)
-
-    async def renew(self) -> None:
-        """Let the parked run continue as new."""
-        assert self.owner is not None
-        await self.firm.renew(self.owner)
-
-    async def end(self) -> bool:
-        """Terminate what has not ended."""
-        running = await self.family.running() if self.family.root is not None else []
-        for one in running:
-            await one.handle.terminate("the case is judged")
-        return bool(running)
-
-    async def handed_over(self, activity: str, role: str) -> bool:
-        """Whether the role's worker has the activity."""
-        for one in await self.family.running():
-            pending = (await one.handle.describe()).raw_description.pending_activities
-            if any(self.has(each, activity, role) for each in pending):
-                self.owner = one.handle
-                return True
-        return False
-
-    def held_by(self, note: Note) -> None:
-        """Whose call it is that is held: what is cancelled next."""
-        self.owner = self.firm.client.get_workflow_handle(note.workflow)
-
     # --- judging --------------------------------------------------------------------------------------
 
     async def judge_stuck(self, status: str) -> None:
@@ -265,7 +211,7 @@ class ChangePlay(NotedPlay):
         if end == "stopped":
             self.found.take(self.oracle.judge_partly(await self.firm.records()), end)
             await self.firm.no_faults()
-            stopped, self.family = self.family, Family(self.firm, LAYOUT.runs)
+            stopped, self.family = self.family, self.new_family()
             await self.start()
             if self.family.root is not None and (after := await self.family.settle(HUNG)) != "complete":
                 self.found.problems += await self.family.headlines()

@@ -17,11 +17,10 @@ from temporalio.client import WorkflowHandle
 from tests.chaos import vendors
 from tests.chaos.cells import Cell
 from tests.chaos.desk_firm import DeskFirm, desk_firm
-from tests.chaos.family import Family
+from tests.chaos.family_play import FamilyPlay
 from tests.chaos.family_recording import Layout, ends_of, marks, steps
 from tests.chaos.feedback_oracle import FeedbackOracle, Wanted, share
 from tests.chaos.firm import ChaosFirm, Zygote
-from tests.chaos.noted import NotedPlay
 from tests.chaos.plays import HUNG, Subject
 from tests.chaos.recording import FIRST_NUMBER, Recording
 from tests.e2e.feedback_firm import WITHHELD, Client
@@ -46,7 +45,7 @@ LAYOUT = Layout(
 )
 
 
-class FeedbackPlay(NotedPlay):
+class FeedbackPlay(FamilyPlay):
     """One invoice, told of once."""
 
     firm: DeskFirm
@@ -55,10 +54,9 @@ class FeedbackPlay(NotedPlay):
     invoice: str
 
     def __init__(self, firm: DeskFirm, seed: int, number: int, words: Sequence[Any] | None = None) -> None:
-        super().__init__(firm)
+        super().__init__(firm, LAYOUT)
         self.seed, self.number, self.words = seed, number, words
         self.told = 0
-        self.family = Family(firm, LAYOUT.runs)
 
     @property
     def handle(self) -> WorkflowHandle[Any, Any]:
@@ -106,37 +104,9 @@ class FeedbackPlay(NotedPlay):
         self.told += 1
         self.family.root = await self.firm.desk.tell(self.invoice, f"chaos {self.number} {self.told}")
 
-    async def settle(self, seconds: float) -> str:
-        """Wait until it has ended or waits for somebody."""
-        return await self.family.settle(seconds)
-
-    async def status(self) -> str:
-        """Where it stands."""
-        return await self.firm.status(self.handle)
-
-    async def approve(self) -> None:
-        """It has no gates."""
-
     async def cancel(self) -> None:
         """Cancel it."""
         await self.handle.cancel()
-
-    async def repair(self, action: str) -> None:
-        """One decision about every parked step."""
-        await self.firm.repair_parked(self.handle, action)
-
-    async def renew(self) -> None:
-        """Let it continue as new."""
-        await self.firm.renew(self.handle)
-
-    async def end(self) -> bool:
-        """Terminate it."""
-        return self.family.root is not None and await self.firm.end(self.handle)
-
-    async def handed_over(self, activity: str, role: str) -> bool:
-        """Whether the role's worker has the activity."""
-        pending = (await self.handle.describe()).raw_description.pending_activities
-        return any(self.has(one, activity, role) for one in pending)
 
     # --- judging --------------------------------------------------------------------------------------
 
