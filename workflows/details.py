@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from canonical.refs import RecordRef
 from canonical.saga import GateOutcome, GateRequest, SagaStatus, SagaView, StepState, StepView
 from workflows.figures import counted, share
 
-_MARK = {
+_MARK: Mapping[StepState, str] = {
     StepState.DONE: "✔",
     StepState.SKIPPED: "↷",
     StepState.RUNNING: "▶",
@@ -183,7 +185,7 @@ def _plain(text: str) -> str:
     return text.replace("\n", " ")
 
 
-STATUS_WORDS = {
+STATUS_WORDS: Mapping[SagaStatus, str] = {
     SagaStatus.RUNNING: "in progress",
     SagaStatus.WAITING: "waiting for a system, goes on by itself",
     SagaStatus.GATED: "waiting for a decision",

@@ -95,7 +95,7 @@ TABLE = (
         package("workflows"),
         ours=("workflows", "canonical", "activities.contracts", "activities.options"),
         # asyncio is the workflow's own event loop here.
-        never=(*(name for name in IO if name != "asyncio"), "random", "time"),
+        never=(*(name for name in IO if name != "asyncio"), "random", "secrets", "time", "uuid"),
         only_others=("temporalio", "pydantic"),
     ),
     Row(

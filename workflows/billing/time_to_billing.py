@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 from temporalio import workflow
 
@@ -299,7 +301,7 @@ def _worth(tally: Tally) -> str:
     return f": {money(tally)}" if tally.amounts else ""
 
 
-_GROUP_WORDS = {
+_GROUP_WORDS: Mapping[str, str] = {
     SagaStatus.COMPLETE.value: "billed",
     SagaStatus.UNDONE.value: "not billed, unbilled again",
     SagaStatus.FAILED.value: "not begun",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,7 +31,7 @@ class Nature:
         "The project is already active: correct it forward, or with a business document."
     )
     """Why nothing can be undone after the pivot."""
-    ends: dict[SagaStatus, str] = field(default_factory=dict)
+    ends: Mapping[SagaStatus, str] = field(default_factory=dict)
     """Headlines of its ends where they differ from the usual ones; ``{codes}`` are the project codes."""
 
     def headline(self, status: SagaStatus, codes: str) -> str:
@@ -43,7 +44,7 @@ class Nature:
         return SagaStatus.STOPPED if self.on_cancel is OnCancel.STOP else SagaStatus.UNDONE
 
 
-_USUAL_ENDS = {
+_USUAL_ENDS: Mapping[SagaStatus, str] = {
     SagaStatus.COMPLETE: "Complete: project code {codes}.",
     SagaStatus.STOPPED: "Stopped: what is done stays, the next run goes on.",
     SagaStatus.UNDONE: "Undone: nothing of it remains.",
