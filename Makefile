@@ -41,6 +41,8 @@ $(VENV)/.installed-dev: requirements-dev.lock | $(BIN)/python
 # Again whenever a package appears: an editable install lists the packages it found.
 $(VENV)/.project: pyproject.toml $(wildcard */__init__.py) $(VENV)/.installed
 	$(PIP) install --no-deps --no-build-isolation --editable .
+	@# The workflow sandbox loads its modules for every run: what is not compiled is compiled every time.
+	@$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 install: $(VENV)/.project ## Install what the product and the demo need, into .venv

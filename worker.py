@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime import search_attributes
 from runtime.client import connect
-from runtime.lifecycle import Stop, run_until_stopped, spare_the_collector
+from runtime.lifecycle import Stop, run_until_stopped, share_heaps, spare_the_collector
 from runtime.logging import logger
 from runtime.process import serve_and_exit
 from runtime.settings import Settings
@@ -82,6 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         spare_the_collector()
         await serve(settings, queues, as_json=given.json)
 
+    share_heaps()
     serve_and_exit(given.config, serving)
 
 

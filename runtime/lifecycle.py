@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -18,6 +19,11 @@ LIVE_SECONDS = 5.0
 """How often the liveness file is touched; a check allows several times that."""
 COLLECT_AFTER = (20_000, 20, 20)
 """New objects until garbage is collected among them; how often until among older ones too."""
+
+M_ARENA_MAX = -8
+"""``mallopt``'s name of the setting in glibc (malloc.h)."""
+ARENAS = 2
+"""Heaps that a process's threads share."""
 
 _log = logging.getLogger("trueup.lifecycle")
 
@@ -47,6 +53,17 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
+
+
+def share_heaps() -> None:
+    """Let all threads take their memory from few heaps. Call it before threads are started.
+
+    glibc gives threads heaps of their own, up to eight per core, and each keeps what was once freed into it: a
+    worker with ten connections to its database grew by 60 MB before it stopped growing. Where the C library is
+    another one, nothing happens.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
 class Stop:
