@@ -58,9 +58,9 @@ def spare_the_collector() -> None:
 def share_heaps() -> None:
     """Let all threads take their memory from few heaps. Call it before threads are started.
 
-    glibc gives threads heaps of their own, up to eight per core, and each keeps what was once freed into it: a
-    worker with ten connections to its database grew by 60 MB before it stopped growing. Where the C library is
-    another one, nothing happens.
+    glibc gives threads heaps of their own, up to eight per core, and each keeps what was once freed into it:
+    a worker with ten connections to its database grew by 60 MB before it stopped growing. Where the C
+    library is another one, nothing happens.
     """
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
