@@ -281,6 +281,8 @@ class Items(Fees):
             "cost": cost.value,
             "turn": row.turn + again,
             "posting_id": None if again else row.posting_id,
+            # A mark names the posting that is gone: once it is posted anew it is marked anew.
+            **({"marked": None} if again else {}),
             "unbilled_in_erp": placement.unbilled_in_erp,
             "purchase_order": placement.purchase_order,
             "group_key": placement.group_key,

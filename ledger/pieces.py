@@ -96,13 +96,7 @@ class Pieces(Selection):
             session.add(row)
             await self._take_over_gone(session, row)
             left = limit - await self._count(session, key)
-            scope: list[Any] = [
-                col(BillableItem.psa) == psa,
-                or_(col(BillableItem.erp) == erp, col(BillableItem.erp).is_(None)),
-                col(BillableItem.piece).is_(None),
-            ]
-            if through is not None:
-                scope.append(col(BillableItem.work_date) <= through)
+            scope = _of_route(psa, erp, through)
             queries = []
             if only is not None:
                 queries.append([*scope, col(BillableItem.item_key).in_(list(only))])
@@ -120,6 +114,22 @@ class Pieces(Selection):
             session.add(row)
             await session.flush()
             return await self._piece_row(session, row)
+
+    @unbroken
+    async def unclaimed(self, psa: str, erp: str, through: date | None = None) -> bool:
+        """Whether a route has items to post or to take back that are in nobody's piece.
+
+        Args:
+            psa: delivery system instance.
+            erp: ERP instance.
+            through: only work up to that day, included.
+        """
+        scope = _of_route(psa, erp, through)
+        async with self.reading() as session:
+            for conditions in ([*_TO_REVERSE, text(TO_REVERSE)], [*_TO_POST, text(UNPOSTED)]):
+                if await self._free(session, [*scope, *conditions], 1):
+                    return True
+        return False
 
     @unbroken
     async def extend_piece(self, key: str, until: datetime) -> bool:
@@ -263,6 +273,16 @@ class Pieces(Selection):
             to_post=await count(_TO_POST),
             to_reverse=await count(_TO_REVERSE),
         )
+
+
+def _of_route(psa: str, erp: str, through: date | None) -> list[Any]:
+    """Items of a route that no piece has claimed."""
+    scope: list[Any] = [
+        col(BillableItem.psa) == psa,
+        or_(col(BillableItem.erp) == erp, col(BillableItem.erp).is_(None)),
+        col(BillableItem.piece).is_(None),
+    ]
+    return scope if through is None else [*scope, col(BillableItem.work_date) <= through]
 
 
 _TO_POST: list[Any] = [

@@ -222,7 +222,9 @@ class Settling(Batches):
         }
         if row.withdrawn is not None or result.hold is not None:
             return {**values, "cost": CostState.REVERSED.value, **hold_columns(result.hold)}
-        return {**values, "cost": CostState.UNPOSTED.value, "turn": row.turn + 1, "posting_id": None}
+        # Its mark names a posting that is gone: once it is posted anew it is marked anew.
+        again = {"turn": row.turn + 1, "posting_id": None, "marked": None}
+        return {**values, "cost": CostState.UNPOSTED.value, **again}
 
     @unbroken
     async def found_posted(self, found: Mapping[str, str | None], *, posted_by: str) -> int:

@@ -63,11 +63,12 @@ class _Stretch:
         self.taken = self.taken + taken
         progress({"read": self.seen, "part": self.command.part.value})
 
-    def answer(self, part: CollectPart | None) -> Collected:
+    def answer(self, part: CollectPart | None, unclaimed: bool) -> Collected:
         taken = self.taken
         return Collected(
             seen=self.seen,
             new=taken.new + taken.renewed + taken.replaced + taken.withdrawn + taken.restored,
+            open=unclaimed,
             next=part,
             stopped=self.ending.stopped,
         )
@@ -101,10 +102,12 @@ class Collecting(Deciding):
                 CollectPart.DELETIONS: self._deletions,
                 CollectPart.MILESTONES: self._milestones,
             }
+            left: CollectPart | None = None
             for part in PARTS[PARTS.index(command.part) :]:
                 if run.full or not await read[part](run):
-                    return run.answer(part)
-            return run.answer(None)
+                    left = part
+                    break
+            return run.answer(left, await self.ledger.unclaimed(command.system, command.erp, command.through))
 
         return await ending_well(stretch)
 

@@ -131,11 +131,14 @@ class Marking:
             writes = feed.plan_marks(context, list(wanted.values()))
             by_mark = {key: write.key for key, write in zip(wanted, writes, strict=True)}
             return writes, {key: by_mark[mark.kind, mark.id] for key, mark in marks.items()}
+        # An edited line has one mark, and its successor may have set it anew by now: that one stays.
+        stale = {(KINDS[item.kind], item.source.id, _document(command, item)) for item in items}
         held = [
             mark
             for kind in KINDS.values()
             if (ids := [item.source.id for item in items if KINDS[item.kind] is kind])
             for mark in await feed.marks(kind, ids)
+            if (mark.kind, mark.id, mark.document) in stale
         ]
         writes = feed.plan_unmarks(context, held)
         by_line = {(mark.kind, mark.id): write.key for mark, write in zip(held, writes, strict=True)}
@@ -149,7 +152,12 @@ class Marking:
 def _mark(command: MarkExported, item: MarkLine, timesheets: bool) -> ExportMark:
     if timesheets and item.kind is ItemKind.TIME and item.submission:
         return ExportMark(kind=LineKind.TIMESHEET, id=item.submission, document=command.erp)
-    return ExportMark(kind=KINDS[item.kind], id=item.source.id, document=f"{command.erp}/{item.posting_id}")
+    return ExportMark(kind=KINDS[item.kind], id=item.source.id, document=_document(command, item))
+
+
+def _document(command: MarkExported, item: MarkLine) -> str:
+    """What a line's mark names: its posting."""
+    return f"{command.erp}/{item.posting_id}"
 
 
 async def _each(batches: Sequence[BatchRef]) -> AsyncIterator[BatchRef]:

@@ -82,6 +82,9 @@ class Collected(Canonical):
     new: int = 0
     """Revisions that the ledger did not know."""
     vanished: int = 0
+    open: bool = False
+    """Whether there is work that no piece has claimed. An attempt that failed half-way has taken in what its
+    successor then finds known."""
     next: CollectPart | None = None
     """Where to go on; None when everything is read."""
     stopped: bool = False

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from tests.chaos.billing_months import THROUGH
@@ -61,6 +61,7 @@ class MonthOracle:
 
     def __init__(self, cases: Sequence[Case], wanted: Iterable[Node] | None = None) -> None:
         self.cases = cases
+        self._began = datetime.now(UTC).date()
         self.wanted = list(wanted) if wanted is not None else None
         self._names = _names(cases)
         self._pattern = re.compile(
@@ -182,6 +183,8 @@ class MonthOracle:
         """A text with every id of this copy by its name and every other by none."""
         text = INSTANT.sub("@", REVISION.sub(r"\1@*", STAMP.sub("tu-*", text)))
         text = PART.sub(r"\1#*", DOCUMENT.sub(r"-*/\1/*", text))
+        # The recording and the case may lie on two sides of midnight.
+        text = re.sub("|".join(days_since(self._began)), "<the day of the run>", text)
         text = self._pattern.sub(lambda found: f"<{self._names[found[1]]}>", text)
         return NUMBER.sub("#", text)
 
@@ -221,6 +224,12 @@ def _names(cases: Sequence[Case]) -> dict[str, str]:
             names[str(entry.id)] = f"{letter}.{number}"
             names[str(seeding.sheet_of(entry.id))] = f"{letter}.sheet {number}"
     return names
+
+
+def days_since(began: date) -> list[str]:
+    """The days on which something may have been written that was begun on a day."""
+    today = datetime.now(UTC).date()
+    return [(began + timedelta(days=number)).isoformat() for number in range((today - began).days + 1)]
 
 
 def once(nodes: Iterable[Node]) -> list[str]:

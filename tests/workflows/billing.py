@@ -81,6 +81,8 @@ class World:
     feed: list[int] = field(default_factory=list)
     """New lines that each stretch of reading brings."""
     open: int = 0
+    known: bool = False
+    """Each stretch finds only what an attempt before it took in."""
     bad: dict[int, int] = field(default_factory=dict)
     """By piece: lines that are held."""
     reversals: dict[int, int] = field(default_factory=dict)
@@ -149,7 +151,10 @@ class FeedStubs:
         await mine.desk.take("collect", command)
         new = mine.feed.pop(0) if mine.feed else 0
         mine.open += new
-        return Collected(seen=new, new=new, next=CollectPart.TIME if mine.feed else None)
+        told = 0 if mine.known else new
+        return Collected(
+            seen=new, new=told, open=mine.open > 0, next=CollectPart.TIME if mine.feed else None
+        )
 
     @activity.defn(name="feed.mark")
     async def mark(self, command: MarkExported) -> Marked:

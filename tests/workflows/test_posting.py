@@ -36,6 +36,18 @@ async def test_everything_is_read_posted_and_marked(kernel: Kernel) -> None:
     assert view.rate.limit == 5
 
 
+async def test_what_a_failed_attempt_read_is_posted_by_this_run(kernel: Kernel) -> None:
+    """The attempt that took it in died after it, when the first piece had found nothing."""
+    route = Route(feed=[30])
+    route.world.known = True
+    reading = route.desk.block("collect")
+    run = await kernel.start_saga(PostApprovedTime.run, route.posting(), route.desk)
+    await run.began("prepare 1")
+    reading.set()
+    view = await run.result()
+    assert (view.status, route.world.posted) == (SagaStatus.COMPLETE, 30)
+
+
 async def test_a_mark_that_delivery_refuses_holds_up_nobody_and_is_said(kernel: Kernel) -> None:
     route = Route(open=7)
     route.world.unmarkable = 2

@@ -150,7 +150,7 @@ class Posting:
             progress.stretches = number
             if not found.stopped:
                 progress.part = found.next
-            if found.new or found.vanished:
+            if found.new or found.vanished or found.open:
                 progress.open_work = True
             self._fold(f"collect.{number}", "collect", "read")
 
