@@ -33,7 +33,7 @@ TO_FLOOR = 0.8
 TO_ONE_BY_ONE = 50.0
 EVENTS = 25.0
 FLAT = 1.15
-"""Peak memory of a worker that posts the large run against one that posts the small run."""
+"""Peak memory of workers that post the large run against that of those that post the small run."""
 WARM_UP = 200
 AT_ONCE = 10
 """Activities at once of the baseline: more than NetSuite's calls, so that none of those is idle."""
@@ -76,9 +76,9 @@ class Run:
     refused: int
     """Answers of NetSuite that were no success, for example beyond its cap."""
     peak_mb: float
-    """Largest resident memory of the worker since it started."""
+    """Largest resident memory of the workers since they started, together."""
     worker_ms: float
-    """The worker's processor time per line."""
+    """The workers' processor time per line."""
     others: float
     """Share of the machine's processor time that neither the firm nor this program used."""
 
@@ -100,7 +100,7 @@ class Found:
     quick: list[float] = field(default_factory=list)
     one_by_one: list[float] = field(default_factory=list)
     quick_ms: list[float] = field(default_factory=list)
-    """The worker's milliseconds of processor time per line."""
+    """The workers' milliseconds of processor time per line."""
     ledger: str = "sqlite"
 
 
@@ -120,10 +120,10 @@ async def month_end(firm: BillingFirm, size: Size) -> Part:
     like = await _samples(firm, size.floor)
     await firm.slow(size.slow)
     floors = [await _floor(firm, like)]
-    await firm.new_worker()
+    await firm.new_workers()
     small = await measured(firm, size.small)
     floors.append(await _floor(firm, like))
-    await firm.new_worker()
+    await firm.new_workers()
     large = await measured(firm, size.large)
     floors.append(await _floor(firm, like))
     found = Found(size, small, large, floors, ledger=firm.ledger.database)
@@ -139,12 +139,12 @@ async def month_end(firm: BillingFirm, size: Size) -> Part:
 async def measured(firm: BillingFirm, lines: int) -> Run:
     """Book lines, post them, and say how that went."""
     await firm.book(lines)
-    worker, before, machine = firm.worker_pid, _used(firm), cpu.machine()
-    worker_before, began = cpu.used(worker), time.monotonic()
+    before, machine = _used(firm), cpu.machine()
+    worker_before, began = _workers_used(firm), time.monotonic()
     print(f"  {lines:,} lines ...", file=sys.stderr, flush=True)
     posted = await firm.post()
     elapsed = time.monotonic() - began
-    worker_ms = (cpu.used(worker) - worker_before) * 1000 / lines
+    worker_ms = (_workers_used(firm) - worker_before) * 1000 / lines
     others = (cpu.machine() - machine) - (_used(firm) - before)
     calls = [call for call in await _calls(firm, "netsuite") if call.began >= posted.began]
     first = min(call.began for call in calls if call.writes and "timeBill" in call.path)
@@ -159,7 +159,7 @@ async def measured(firm: BillingFirm, lines: int) -> Run:
         calls=len(calls),
         in_flight=sum(call.seconds for call in mine) / (last - first),
         refused=sum(not call.status.startswith("2") for call in calls),
-        peak_mb=_peak_mb(worker),
+        peak_mb=sum(map(_peak_mb, firm.worker_pids)),
         worker_ms=worker_ms,
         others=max(0.0, others) / (elapsed * (os.cpu_count() or 1)),
     )
@@ -167,11 +167,11 @@ async def measured(firm: BillingFirm, lines: int) -> Run:
 
 async def _quick(firm: BillingFirm, found: Found) -> None:
     await firm.book(found.size.quick)
-    before = cpu.used(firm.worker_pid)
+    before = _workers_used(firm)
     posted = await firm.post()
     _complete(posted, found.size.quick)
     found.quick.append(found.size.quick / posted.seconds)
-    found.quick_ms.append((cpu.used(firm.worker_pid) - before) * 1000 / found.size.quick)
+    found.quick_ms.append((_workers_used(firm) - before) * 1000 / found.size.quick)
 
 
 async def _one_by_one(firm: BillingFirm, found: Found) -> None:
@@ -234,6 +234,11 @@ async def _calls(firm: BillingFirm, vendor: str) -> list[VendorCall]:
 def _used(firm: BillingFirm) -> float:
     """Processor seconds of everything that belongs to the measurement."""
     return sum(cpu.used(pid) for pid in (*firm.pids, os.getpid()))
+
+
+def _workers_used(firm: BillingFirm) -> float:
+    """Processor seconds of the worker processes."""
+    return sum(map(cpu.used, firm.worker_pids))
 
 
 def _peak_mb(pid: int) -> float:
@@ -321,12 +326,12 @@ def report(found: Found) -> Part:
         ),
         Row("history events per 1,000 lines", f"{events:.1f}", "events_per_1000_lines"),
         Row(
-            f"peak memory of the worker, {size.large:,} / {size.small:,} lines",
+            f"peak memory of the workers, {size.large:,} / {size.small:,} lines",
             f"{memory:.2f}: {large.peak_mb:.0f} / {small.peak_mb:.0f} MB",
             "memory_growth",
         ),
         Row(
-            "worker CPU per line, ms: with latency / without",
+            "CPU of the workers per line, ms: with latency / without",
             f"{large.worker_ms:.2f} / {spread(found.quick_ms)}",
         ),
         Row(
@@ -334,7 +339,7 @@ def report(found: Found) -> Part:
             f"{large.others:.0%} ({small.others:.0%} of the small run)",
         ),
         Row(
-            "left out: latency of delivery, expenses, refused lines, several workers",
+            "left out: latency of delivery, expenses, refused lines",
             f"ledger: {found.ledger}; marks on timesheets, not on each entry",
         ),
     ]

@@ -1,7 +1,7 @@
 """A firm at month's end for the billing benchmark: vendors in processes of their own, many people, much time.
 
-One worker process serves all queues. Every run posts the time of people of its own, so that no run is slower
-than another because of what it finds.
+Two worker processes share the queues, as a deployment's do: one process of Python is one core. Every run posts
+the time of people of its own, so that no run is slower than another because of what it finds.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ from wiring.start_billing import BillingStarts, start_run
 from wiring.systems import ConnectedSystems
 
 PSA, ERP = "kantata-main", "netsuite-emea"
+SERVED = ("workflows,kantata-main,hr-export", "ledger,netsuite-emea,sf-main,bench")
+"""Queues of each worker process. A system's queue has one process: the system's limit is that one's slots."""
 CAP = 5
 """Concurrent calls that NetSuite allows; a call beyond is refused."""
 LINES_PER_PERSON = 100
@@ -109,7 +111,7 @@ class Posted:
 
 @dataclass
 class BillingFirm:
-    """Temporal, three vendor processes, the ledger, one worker process."""
+    """Temporal, three vendor processes, the ledger, two worker processes."""
 
     folder: Path
     people: int
@@ -118,7 +120,7 @@ class BillingFirm:
     """Texts of the configuration file to replace, and what by."""
     vendors: dict[str, Vendor] = field(default_factory=dict)
     projects: list[Project] = field(default_factory=list)
-    worker: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     server: DevServer = field(init=False)
     config: Path = field(init=False)
     settings: Settings = field(init=False)
@@ -176,7 +178,7 @@ class BillingFirm:
 
     async def close(self) -> None:
         """Take everything down."""
-        self.stop_worker()
+        self.stop_workers()
         for one in self.vendors.values():
             one.stop()
         if hasattr(self, "http"):
@@ -185,42 +187,35 @@ class BillingFirm:
         if hasattr(self, "server"):
             await asyncio.to_thread(self.server.stop)
 
-    async def new_worker(self, module: str = "bench.worker", *before: str) -> int:
-        """A fresh worker process instead of the one there is.
-
-        Args:
-            module: what it runs.
-            before: options of the interpreter, for example a profiler's.
-
-        Returns:
-            Its process id.
+    async def new_workers(self) -> None:
+        """Fresh worker processes instead of those that there are, one per entry of ``SERVED``.
 
         Raises:
-            RuntimeError: it did not come up; with the end of its log.
+            RuntimeError: one did not come up; with the end of its log.
         """
-        self.stop_worker()
-        command = [sys.executable, *before, "-m", module, "--config", str(self.config)]
-        launched = launch(command, self.folder, next(self._workers))
-        self.worker = launched.process
-        await launched.serving()
-        return launched.process.pid
+        self.stop_workers()
+        command = [sys.executable, "-m", "bench.worker", "--config", str(self.config), "--queues"]
+        launched = [launch([*command, served], self.folder, next(self._workers)) for served in SERVED]
+        self.workers = [one.process for one in launched]
+        for one in launched:
+            await one.serving()
 
-    def stop_worker(self) -> None:
-        """End the worker process."""
-        if self.worker is not None:
-            self.worker.terminate()
+    def stop_workers(self) -> None:
+        """End the worker processes."""
+        for process in self.workers:
+            process.terminate()
+        for process in self.workers:
             try:
-                self.worker.wait(timeout=30)
+                process.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                self.worker.kill()
-                self.worker.wait()
-            self.worker = None
+                process.kill()
+                process.wait()
+        self.workers = []
 
     @property
-    def worker_pid(self) -> int:
-        """The worker's process id."""
-        assert self.worker is not None
-        return self.worker.pid
+    def worker_pids(self) -> tuple[int, ...]:
+        """The worker processes' ids."""
+        return tuple(one.pid for one in self.workers)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -228,7 +223,7 @@ class BillingFirm:
         return (
             *(one.process.pid for one in self.vendors.values()),
             *([self.server.pid] if self.server.pid else []),
-            *([self.worker.pid] if self.worker else []),
+            *self.worker_pids,
         )
 
     # --- vendors ----------------------------------------------------------------------------------------
@@ -394,7 +389,7 @@ async def billing_firm(folder: Path, lines: int, **more: Any) -> AsyncIterator[B
     try:
         await firm.open()
         await firm.staff()
-        await firm.new_worker()
+        await firm.new_workers()
         await firm.set_up_projects()
         yield firm
     finally:

@@ -43,7 +43,7 @@ async def set_up(firm: Firm) -> tuple[Deal, Contract]:
     """A contract of its own, active, with something billed before."""
     lines = (Line("ADV", "200", "150"), Line("IMPL", "1", "100000"))
     deal = firm.deal(lines=lines)
-    await firm.run(deal, SagaStatus.COMPLETE)
+    await firm.until(await firm.start(firm.seed(deal)), SagaStatus.COMPLETE, patience=PATIENCE)
     key = contract_key(long_id(deal.id), "NL01", "EUR")
     row = await firm.ledger.contract_version(key)
     assert row is not None

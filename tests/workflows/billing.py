@@ -152,9 +152,7 @@ class FeedStubs:
         new = mine.feed.pop(0) if mine.feed else 0
         mine.open += new
         told = 0 if mine.known else new
-        return Collected(
-            seen=new, new=told, open=mine.open > 0, next=CollectPart.TIME if mine.feed else None
-        )
+        return Collected(seen=new, new=told, open=mine.open > 0, next=CollectPart.TIME if mine.feed else None)
 
     @activity.defn(name="feed.mark")
     async def mark(self, command: MarkExported) -> Marked:
