@@ -20,6 +20,7 @@ from canonical.opening import OpeningPosition
 from canonical.project_closing import (
     BillingEvent,
     ClosingFact,
+    DealStatus,
     DeliveryReading,
     ErpReading,
     KnownInvoice,
@@ -112,6 +113,14 @@ def _covers(decided: ClosingFact | None, fact: ClosingFact) -> bool:
         return fact.worth is None and decided.worth is None
     same = (fact.worth.currency, fact.worth.role) == (decided.worth.currency, decided.worth.role)
     return same and fact.worth.minor <= decided.worth.minor
+
+
+def deal_status(contracts: Iterable[str], closed: Iterable[str]) -> DealStatus | None:
+    """What a deal shows: closed once all its contracts are; None while none is."""
+    every, done = set(contracts), set(closed)
+    if not done:
+        return None
+    return DealStatus.CLOSED if every <= done else DealStatus.PARTLY_CLOSED
 
 
 # --- work --------------------------------------------------------------------------------------------------
