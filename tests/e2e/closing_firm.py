@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from canonical.engagement import Contract
-from canonical.saga import GateOutcome, SagaStatus, SagaView
+from canonical.saga import GateOutcome, SagaStatus, SagaView, StepState
 from tests.e2e.billing_firm import Month
 from tests.e2e.billing_terms import ERP, PSA, Project, Run
 from tests.e2e.firm import ROOT_ACTOR, Json
@@ -36,6 +37,16 @@ class Closings(Month):
     async def answer(self, run: Run, choice: str | None, reason: str = "", **more: Any) -> SagaView:
         """Decide at the gate of a closing."""
         return await self.decide(run, choice=choice, reason=reason, **more)
+
+    async def asked_again(self, run: Run, revision: int) -> SagaView:
+        """The gate as it asks after it was answered at ``revision``."""
+        for _ in range(2_000):
+            view = await self.until(run, SagaStatus.GATED)
+            step = next(one for one in view.steps if one.id == "judge")
+            if view.revision > revision + 2 and step.state is StepState.DONE:
+                return view
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{run.id} did not ask again")
 
     async def give_up(self, run: Run) -> SagaView:
         """Reject the closing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -124,11 +124,9 @@ def test_what_the_ledger_knows_stands_in_the_way(ledger: LedgerReading, cause: C
 
 
 def test_lines_on_their_way_stand_in_the_way() -> None:
-    at = group("ready").since
-    flight = InFlight.model_construct(
-        system="erp", purpose="post", items=3, minutes=9, amount=money("1"), since=at
-    )
-    assert causes(LedgerReading.model_construct(in_flight=(flight,))) == [Cause.CLOSE_WORK_OPEN]
+    since = datetime(2026, 11, 30, tzinfo=UTC)
+    flight = InFlight(system="erp", purpose="post", items=3, minutes=9, amount=money("1"), since=since)
+    assert causes(LedgerReading(in_flight=(flight,))) == [Cause.CLOSE_WORK_OPEN]
 
 
 @pytest.mark.parametrize(
