@@ -18,8 +18,8 @@ from pathlib import Path
 from canonical.saga import RepairAction, SagaStatus, StepState
 from runtime.lifecycle import exit_now
 from tests.e2e.billing_firm import Month
-from tests.e2e.closing_firm import Closings
 from tests.e2e.billing_terms import Run
+from tests.e2e.closing_firm import Closings
 from tests.e2e.firm import Firm, Handle, local_firm, parked
 from tests.replay.billing import BILLING_STORIES, ended
 from tests.replay.changes import CHANGE_STORIES
