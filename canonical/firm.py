@@ -160,6 +160,8 @@ class Policies(Canonical):
     queue_owners: dict[str, str] = {}
     billing: BillingPolicy = BillingPolicy()
     change_orders: ChangePolicy = ChangePolicy()
+    project_close: GatePolicy | None = None
+    """Who in finance decides about a closing that facts stand in the way of; anybody where none is named."""
 
 
 class Firm(Canonical):

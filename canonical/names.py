@@ -34,6 +34,8 @@ class SagaName(StrEnum):
     POLL_CHANGES = "poll-changes"
     CHANGE_ORDER = "change-order"
     CONTRACT_CHANGES = "contract-changes"
+    CLOSE_PROJECT = "close-project"
+    REOPEN_PROJECT = "reopen-project"
 
 
 _SHORT = {
@@ -49,6 +51,8 @@ _SHORT = {
     SagaName.POLL_CHANGES: "poll",
     SagaName.CHANGE_ORDER: "co",
     SagaName.CONTRACT_CHANGES: "coc",
+    SagaName.CLOSE_PROJECT: "close",
+    SagaName.REOPEN_PROJECT: "reopen",
 }
 PLAN_PREFIX = "plan:"
 
@@ -200,6 +204,11 @@ def project_key(contract: str, region: str, service: str) -> str:
 def change_name(contract: str, order: str) -> str:
     """Record id of carrying one change order of a contract."""
     return f"{contract}.{order}"
+
+
+def closing_name(contract: str, number: int) -> str:
+    """Record id of a contract's ``number``-th closing, and of the re-opening after it."""
+    return f"{contract}.{number}"
 
 
 # --- time to billing ------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ class OutgoingType(StrEnum):
     """A saga came to its end: complete, stopped, undone or failed."""
     SAGA_PARKED = "trueup.saga.parked.v1"
     """A saga waits for a person to repair something."""
+    PROJECT_CLOSED = "trueup.project.closed.v1"
+    """A contract's projects are closed for time in delivery and closed in the ERP."""
+    PROJECT_REOPENED = "trueup.project.reopened.v1"
+    """A contract's projects are open again."""
 
 
 class SagaEnded(Canonical):
@@ -51,9 +55,22 @@ class SagaParked(Canonical):
     """How often it has parked there."""
 
 
+class ProjectChanged(Canonical):
+    """Data of ``trueup.project.closed.v1`` and ``trueup.project.reopened.v1``."""
+
+    saga_id: str
+    contract: str
+    project_code: str
+    number: int
+    """Which closing of the contract it is, or which one was taken back."""
+    region: str
+
+
 DATA: dict[OutgoingType, type[Canonical]] = {
     OutgoingType.SAGA_ENDED: SagaEnded,
     OutgoingType.SAGA_PARKED: SagaParked,
+    OutgoingType.PROJECT_CLOSED: ProjectChanged,
+    OutgoingType.PROJECT_REOPENED: ProjectChanged,
 }
 """The data of each type."""
 
@@ -85,4 +102,4 @@ class CloudEvent(Canonical):
     datacontenttype: str = "application/json"
     traceparent: str
     """W3C Trace Context of what led to it."""
-    data: SagaEnded | SagaParked
+    data: SagaEnded | SagaParked | ProjectChanged

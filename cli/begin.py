@@ -62,6 +62,11 @@ def refuse_saga(saga: SagaName) -> None:
             "It begins with the contract's first change order:",
             "trueup start change-order FILE",
         ),
+        SagaName.CLOSE_PROJECT: (
+            "It takes a contract or its project code:",
+            "trueup start close-project CONTRACT",
+        ),
+        SagaName.REOPEN_PROJECT: ("It has a command of its own:", "trueup reopen-project CONTRACT"),
         SagaName.RELEASE_HELD: ("Held items are let go by cause:", "trueup resolve --cause CODE"),
     }
     remedy, command = remedies.get(saga, ("It is not built yet.", None))

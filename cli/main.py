@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from cli import (
     adopt,
     changes,
+    closing,
     deals,
     doctor,
     exceptions,
@@ -79,7 +80,7 @@ app = typer.Typer(
 )
 for module in (
     start, inspect, plan, repair, gates, exceptions, unbilled, close, reverse, openings, rates, schedules,
-    changes, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
+    changes, closing, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
 ):  # fmt: skip
     module.register(app)
 

@@ -14,6 +14,7 @@ from cli.begin import Begun, begin, refuse_saga
 from cli.billing.arguments import CutoffOption, EntityOption, ErpOption, PsaOption, RegionOption
 from cli.billing.start import Wanted, start_billing
 from cli.changes import start_orders
+from cli.closing import start_close
 from cli.command import command
 from cli.feedback import follow_invoices
 from cli.follow import Followed, follow
@@ -29,7 +30,9 @@ BILLING_RUNS = (SagaName.TIME_TO_BILLING, SagaName.POST_APPROVED_TIME)
 SagaArg = Annotated[SagaName, typer.Argument(help="Which saga.", metavar="SAGA")]
 DealIds = Annotated[
     list[str] | None,
-    typer.Argument(help="Ids of won deals in the CRM, or of invoices, or files.", metavar="[ID...]"),
+    typer.Argument(
+        help="Ids of won deals in the CRM, or of invoices, or files, or a contract.", metavar="[ID...]"
+    ),
 ]
 SystemOption = Annotated[str | None, typer.Option("--system", help="CRM instance; the only one by default.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
@@ -61,6 +64,7 @@ async def start(
     opportunity-to-project takes deal ids; time-to-billing and post-approved-time take a route and --cutoff;
     invoice-feedback takes ids of invoices in the ERP.
     change-order takes JSON files, one or more change orders each; its --plan says what would come of them.
+    close-project takes a contract or its project code; its --plan says what stands in the way.
     With --wait: exit 0 complete, 3 parked or waiting for a decision, 4 undone, 1 failed or not done in time.
     """
     if saga in BILLING_RUNS:
@@ -79,6 +83,9 @@ async def start(
         if not ids:
             raise Complaint("Which change orders? Give their JSON files.", code=Exit.USAGE)
         return await start_orders(session, ids, reason, plan=plan_only)
+    if saga is SagaName.CLOSE_PROJECT:
+        _without(saga, {"--system": system is not None, "--cutoff": cutoff is not None})
+        return await start_close(session, ids or [], reason, plan_only=plan_only, wait=wait, timeout=timeout)
     refuse_saga(saga)
     route = (("--cutoff", cutoff), ("--entity", entity), ("--region", region), ("--psa", psa), ("--erp", erp))
     _without(saga, {name: value is not None for name, value in route})

@@ -10,6 +10,8 @@ from gateway.described import VERSION
 _TITLES = {
     OutgoingType.SAGA_ENDED: "A saga came to its end",
     OutgoingType.SAGA_PARKED: "A saga waits for a person",
+    OutgoingType.PROJECT_CLOSED: "A project is closed",
+    OutgoingType.PROJECT_REOPENED: "A project is open again",
 }
 
 

@@ -16,6 +16,7 @@ from canonical.engagement import Contract
 from canonical.failures import Conflict, Defect, Finding
 from canonical.items import ItemKind
 from canonical.money import Money
+from canonical.project_closing import ClosingState
 from canonical.saga import Actor
 from ledger.audit import DECISIONS_CHAIN, AuditTrail
 from ledger.contracts import Contracts
@@ -26,6 +27,7 @@ from ledger.rows import AuditEntry, ChangeOrderRow, ContractVersionRow
 from ledger.tables.billable_item import BillableItem
 from ledger.tables.change_order import ChangeOrderTable
 from ledger.tables.contract_version import ContractVersion
+from ledger.tables.project_closing import ProjectClosing
 from ledger.types import canonical_json
 
 Row = ChangeOrderTable
@@ -50,7 +52,7 @@ class ChangeOrders(Contracts, Openings, AuditTrail):
 
         Raises:
             Conflict: one of its key was received with other content (``CHANGE_ORDER_REPEATED``): what is
-                received is never changed.
+                received is never changed; or the contract's projects are closed (``PROJECT_CLOSED``).
         """
         content = order.model_dump(mode="json")
         digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()
@@ -67,6 +69,7 @@ class ChangeOrders(Contracts, Openings, AuditTrail):
                 )
             if row is not None and row.state != ChangeOrderState.UNDONE:
                 return await self._shown(session, row)
+            await self._still_open(session, order.contract_key)
             if row is None:
                 row = Row(
                     contract_key=order.contract_key,
@@ -269,6 +272,19 @@ class ChangeOrders(Contracts, Openings, AuditTrail):
     async def _of_key(self, session: AsyncSession, contract_key: str, order_key: str) -> Row | None:
         query = select(Row).where(col(Row.contract_key) == contract_key, col(Row.order_key) == order_key)
         return (await session.exec(query.with_for_update())).first()
+
+    async def _still_open(self, session: AsyncSession, contract_key: str) -> None:
+        query = select(ProjectClosing.number).where(
+            col(ProjectClosing.contract_key) == contract_key,
+            col(ProjectClosing.state) == ClosingState.CLOSED.value,
+        )
+        if (await session.exec(query)).first() is not None:
+            raise Conflict(
+                f"The projects of contract {contract_key} are closed: its terms do not change any more.",
+                cause=Cause.PROJECT_CLOSED,
+                system="ledger",
+                remedy=f"Re-open them first: `trueup reopen-project {contract_key}`.",
+            )
 
     async def _known(self, session: AsyncSession, contract_key: str, order_key: str) -> Row:
         row = await self._of_key(session, contract_key, order_key)

@@ -10,7 +10,7 @@ from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from canonical.base import Canonical
-from canonical.outgoing import OutgoingType, SagaEnded, SagaParked
+from canonical.outgoing import OutgoingType, ProjectChanged, SagaEnded, SagaParked
 from ledger.core import Core, unbroken
 from ledger.tables.outgoing_event import OutgoingEvent
 
@@ -43,7 +43,7 @@ class Outgoing(Core):
         self,
         session: AsyncSession,
         type_: OutgoingType,
-        data: SagaEnded | SagaParked,
+        data: SagaEnded | SagaParked | ProjectChanged,
         *,
         nth: str,
         trace: str,

@@ -11,6 +11,7 @@ from canonical.causes import Cause, Queue
 from canonical.change_orders import ChangeOrder, ChangeOrderState
 from canonical.failures import Failure, Finding
 from canonical.money import Money
+from canonical.project_closing import ClosingFact, ClosingState, Former
 from canonical.refs import RecordRef
 from canonical.saga import Actor, ExceptionCase, SagaStatus, SagaView
 from canonical.writes import Landed, UndoOutcome, VendorWrite
@@ -288,6 +289,33 @@ class ChangeOrderRow(Canonical):
     """Who in finance decided."""
     received_at: datetime
     decided_at: datetime | None
+
+
+class ProjectClosingRow(Canonical):
+    """A closing of a contract's projects that was agreed."""
+
+    contract_key: str
+    number: int
+    state: ClosingState
+    project_code: str
+    region: str
+    saga_id: str
+    waived: tuple[ClosingFact, ...]
+    reason: str
+    decider: Actor | None
+    """Who let facts pass."""
+    former: tuple[Former, ...]
+    deal: RecordRef | None
+    deal_former: dict[str, Any] | None
+    closed_at: datetime
+    reopen_saga_id: str | None
+    reopened_because: str
+    reopened_at: datetime | None
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the projects are closed."""
+        return self.state is ClosingState.CLOSED
 
 
 class MappingRow(Canonical):

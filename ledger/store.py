@@ -18,6 +18,7 @@ from ledger.lookups import Lookups
 from ledger.mappings import Mappings
 from ledger.migrate import require_current
 from ledger.personal import Sealer
+from ledger.project_closings import ProjectClosings
 from ledger.rate_versions import RateVersions
 from ledger.sagas import Sagas
 from ledger.undelivered import Undeliverable
@@ -31,6 +32,7 @@ class Ledger(
     Sagas,
     Undeliverable,
     ChangeOrders,
+    ProjectClosings,
     Contracts,
     Mappings,
     Lookups,

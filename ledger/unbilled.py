@@ -40,6 +40,7 @@ class Unbilled(Settling):
         *,
         legal_entity: str | None = None,
         project_code: str | None = None,
+        contract_key: str | None = None,
         first: date | None = None,
         through: date | None = None,
         unplaced: bool = False,
@@ -54,6 +55,7 @@ class Unbilled(Settling):
         for column, value in (
             (BillableItem.legal_entity, legal_entity),
             (BillableItem.project_code, project_code),
+            (BillableItem.contract_key, contract_key),
         ):
             if value is not None:
                 narrow.append(col(column) == value)

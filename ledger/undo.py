@@ -23,6 +23,7 @@ from ledger.outcomes import Outcomes
 from ledger.rows import EffectRow, EffectState
 from ledger.tables.effect import Effect
 from ledger.tables.holder import Holder
+from ledger.tables.project_closing import ProjectClosing
 from ledger.tables.tombstone import Tombstone
 
 
@@ -95,6 +96,16 @@ class Undo(Outcomes):
             _may_be_there(),
         )
         passed = (await session.exec(query.order_by(col(Effect.id)).limit(1))).first()
+        agreed = select(ProjectClosing).where(
+            or_(col(ProjectClosing.saga_id) == saga_id, col(ProjectClosing.reopen_saga_id) == saga_id)
+        )
+        if (await session.exec(agreed.limit(1))).first() is not None:
+            # Their pivot is the agreement itself: it is no vendor's write.
+            raise Refused(
+                "The closing or re-opening is agreed; from there on the saga only goes forward.",
+                cause=Cause.PIVOT_PASSED,
+                system="ledger",
+            )
         if passed is not None:
             raise Refused(
                 f"{passed.title}: done, or may be; from there on the saga only goes forward.",

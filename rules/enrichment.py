@@ -164,7 +164,13 @@ def _project(one: _Line) -> tuple[ProjectFacts | None, ContractFacts | None]:
             f"{project.code}.",
             "project_code",
         )
-    if not project.open:
+    if project.closed:
+        one.found(
+            Cause.PROJECT_CLOSED,
+            f"Project {project.code} is closed: nothing is booked on it any more.",
+            "project",
+        )
+    elif not project.open:
         one.found(
             Cause.PROJECT_CLOSED, f"Project {project.code} takes no time in {one.facts.route.erp}.", "project"
         )

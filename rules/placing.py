@@ -42,6 +42,8 @@ class ProjectFacts:
     """The code that the delivery project carries."""
     open: bool = True
     """Whether the ERP's project takes time."""
+    closed: bool = False
+    """Whether the contract's projects were closed here (rule 45), whatever the ERP says."""
     line_by_task: Mapping[str, str] = field(default_factory=dict)
     """Contract line by delivery task, where a project carries several lines."""
 

@@ -22,6 +22,12 @@ from activities.changes.systems import (
     OrderChangeActivitiesOver,
     ScopeActivitiesOver,
 )
+from activities.closing.deciding import CloseActivitiesOver
+from activities.closing.systems import (
+    DealCloseActivitiesOver,
+    DeliveryCloseActivitiesOver,
+    ErpCloseActivitiesOver,
+)
 from activities.crm import CrmActivitiesOver
 from activities.decisions import DecisionActivitiesOver
 from activities.effects import Effects
@@ -52,6 +58,8 @@ from workflows.billing.scheduled import Scheduled
 from workflows.billing.time_to_billing import TimeToBilling
 from workflows.changes.change_order import ChangeOrderSaga
 from workflows.changes.contract_changes import ContractChanges
+from workflows.closing.close_project import CloseProject
+from workflows.closing.reopen_project import ReopenProject
 from workflows.feedback.invoice_feedback import InvoiceFeedback
 from workflows.feedback.poll_changes import PollChanges
 from workflows.opportunity_to_project import OpportunityToProject
@@ -71,6 +79,8 @@ WORKFLOWS: list[type] = [
     Scheduled,
     ContractChanges,
     ChangeOrderSaga,
+    CloseProject,
+    ReopenProject,
     DeliverEvent,
 ]
 HEARTBEATS = timedelta(seconds=2)
@@ -136,6 +146,7 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
                 *_methods(ScheduleActivitiesOver(_starts(settings, systems))),
                 *_methods(NotifyActivitiesOver(systems)),
                 *_methods(ChangeActivitiesOver(systems, ledger)),
+                *_methods(CloseActivitiesOver(systems, ledger)),
             ],
         ),
     ]
@@ -143,15 +154,26 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
         telling = OutgoingActivitiesOver(ledger, senders(settings), settings.policies.queue_owners)
         queues.append(QueueWorker(EVENTS_QUEUE, section.event_slots, _methods(telling)))
     per_role = {
-        "crm": (crm, deals, ScopeActivitiesOver(systems, effects)),
+        "crm": (
+            crm,
+            deals,
+            ScopeActivitiesOver(systems, effects),
+            DealCloseActivitiesOver(systems, effects),
+        ),
         "erp": (
             erp,
             billing.posting,
             billing.invoicing,
             feedback,
             OrderChangeActivitiesOver(systems, effects),
+            ErpCloseActivitiesOver(systems, effects),
         ),
-        "psa": (psa, billing.feed, DeliveryChangeActivitiesOver(systems, effects)),
+        "psa": (
+            psa,
+            billing.feed,
+            DeliveryChangeActivitiesOver(systems, effects),
+            DeliveryCloseActivitiesOver(systems, effects),
+        ),
         "hr": (hr,),
     }
     for name, system in settings.systems.items():

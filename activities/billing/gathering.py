@@ -197,9 +197,10 @@ class Gathering:
         async def in_erp(ids: list[str]) -> dict[str, ErpProject]:
             return {one.ref.id: one for one in await port.projects(ids)}
 
-        theirs, ours = await asyncio.gather(
+        theirs, ours, closed = await asyncio.gather(
             self.delivered(feed, psa, behind),
             self._kept.of(f"{erp}/project", erp_ids.values(), in_erp),
+            self.ledger.closed_contracts(contracts),
         )
         found: dict[str, ProjectFacts] = {}
         for id_, (contract_key, delivery) in behind.items():
@@ -219,6 +220,7 @@ class Gathering:
                 code=erp_project.code,
                 delivery_code=carried.code if carried is not None else None,
                 open=erp_project.open,
+                closed=contract_key in closed,
             )
         return found
 

@@ -18,6 +18,8 @@ from workflows.billing.reverse_posted import REVERSING
 from workflows.billing.time_to_billing import CUTOFF
 from workflows.changes.change_order import CHANGING as ORDERING
 from workflows.changes.contract_changes import SERVING
+from workflows.closing.close_project import CLOSING
+from workflows.closing.reopen_project import REOPENING
 from workflows.feedback.invoice_feedback import FOLLOWING
 from workflows.feedback.poll_changes import POLLING
 from workflows.figures import counted, held_words
@@ -35,12 +37,14 @@ NATURES: dict[SagaName, Nature] = {
     SagaName.POLL_CHANGES: POLLING,
     SagaName.CHANGE_ORDER: ORDERING,
     SagaName.CONTRACT_CHANGES: SERVING,
+    SagaName.CLOSE_PROJECT: CLOSING,
+    SagaName.REOPEN_PROJECT: REOPENING,
 }
 """What kind of business each run is."""
 
 
 def is_billing(saga: str) -> bool:
-    """Whether a saga id is a run of finance: of time-to-billing, or of change orders."""
+    """Whether a saga id is a run of finance: of time-to-billing, change orders or closings."""
     try:
         return saga_parts(saga)[0] in NATURES
     except ValueError:
@@ -78,6 +82,10 @@ def subject(saga: str) -> str:
             return f"Change order {order} of {contract}"
         case SagaName.CONTRACT_CHANGES:
             return f"The change orders of {record}"
+        case SagaName.CLOSE_PROJECT | SagaName.REOPEN_PROJECT:
+            contract, _, number = record.rpartition(".")
+            nth = f" ({number})" if number != "1" else ""
+            return f"{'Closing' if name is SagaName.CLOSE_PROJECT else 'Re-opening'} of {contract}{nth}"
     return saga
 
 

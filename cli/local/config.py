@@ -136,7 +136,7 @@ token = {{ env = "TRUEUP_KANTATA_TOKEN" }}
 [systems.kantata-main.mapping]
 project_code_field = {code_field}
 saga_mark_field = {mark_field}
-status_keys = {{ prepared = "305", active = "310", closed = "340" }}
+status_keys = {{ prepared = "305", active = "310", closed = "340", completed = "330" }}
 acceptance = {{ date = {accepted_on}, by = {accepted_by}, document = {acceptance} }}
 [systems.kantata-main.mapping.role_titles]
 solution-architect = "Solution Architect"
@@ -241,6 +241,9 @@ above = "1000"
 roles = ["billing-manager"]
 
 [policies.change_orders.review]
+roles = ["billing-manager"]
+
+[policies.project_close]
 roles = ["billing-manager"]
 
 [policies.credit_review]

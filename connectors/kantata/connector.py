@@ -24,8 +24,8 @@ from canonical.refs import RecordRef
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite, WriteKind
 from connectors.kantata import checks, plans, updates
 from connectors.kantata.amend import amend
-from connectors.kantata.changing import ChangeSide
 from connectors.kantata.client import API, FILTER_LIMIT, Envelope, KantataClient, Row
+from connectors.kantata.closing import ClosingSide
 from connectors.kantata.mapping import (
     Structure,
     carries,
@@ -49,7 +49,7 @@ _NOT_READ_BY_ID = frozenset({"external_references", "external_payments"})
 """Record types of which Kantata documents lists only."""
 
 
-class KantataConnector(ChangeSide):
+class KantataConnector(ClosingSide):
     """One Kantata OX account. Implements ``PsaPort``; ``DeliveryFeed`` and changes by its other halves."""
 
     def __init__(self, system: str, settings: KantataSettings) -> None:

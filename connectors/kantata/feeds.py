@@ -255,6 +255,33 @@ class Feeds:
             for row in envelope.rows
         ]
 
+    async def time_of(self, project: str) -> list[DeliveredTime]:
+        """All time of one project."""
+        envelope = await self._client.list(
+            "time_entries",
+            what=f"Listing time of project {project}",
+            query={
+                **_ARCHIVED,
+                "workspace_id": project,
+                "order": "created_at:asc",
+                "include": ENTRY_INCLUDES,
+            },
+        )
+        found = [to_time(row, envelope, self._mapping, self._system) for row in envelope.rows]
+        return [one for one in found if one.project.id == project]
+
+    async def expenses_of(self, project: str) -> list[DeliveredExpense]:
+        """All expenses of one project."""
+        query = {**_ARCHIVED, "workspace_id": project, "order": "created_at:asc"}
+        what = f"Listing expenses of project {project}"
+        envelope, approved = await together(
+            (
+                self._client.list("expenses", what=what, query={**query, "include": EXPENSE_INCLUDES}),
+                self._client.list("expenses", what=what, query={**query, "approved": "true"}),
+            )
+        )
+        return [one for one in self._expenses(envelope, approved) if one.project.id == project]
+
     async def milestones(self, projects: Sequence[str]) -> list[DeliveredMilestone]:
         """All milestones of these projects, with their acceptance where the account tells it."""
         wanted = list(dict.fromkeys(projects))

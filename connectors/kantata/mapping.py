@@ -200,6 +200,7 @@ def _project_values(row: Row, envelope: Envelope, mapping: KantataMapping, syste
     return {
         "title": project.title,
         "archived": project.archived,
+        "time_trackable": project.time_trackable,
         "currency": currency,
         "currency_base_unit": None if unit is None else str(unit),
         "price": price,

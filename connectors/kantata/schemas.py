@@ -84,6 +84,7 @@ class Workspace(Wire):
     start_date: date | None = None
     due_date: date | None = None
     primary_workspace_group_id: Id | None = None
+    time_trackable: bool | None = None
     require_time_approvals: bool = False
     require_expense_approvals: bool = False
     percentage_complete: int | None = None
@@ -136,6 +137,7 @@ class Resource(Wire):
     bill_rate: Decimal | None = None
     allocations_count: int | None = None
     deletable: bool | None = None
+    pending_resource_request_id: Id | None = None
     updated_at: str | None = None
 
 

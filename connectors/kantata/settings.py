@@ -36,11 +36,22 @@ class StatusKeys(_Frozen):
     active: str | None = None
     closed: str | None = None
     """Also set on a project that an undo archives."""
+    completed: str | None = None
+    """Of a project that was closed because its work is done and billed (rule 45)."""
 
-    @field_validator("prepared", "active", "closed", mode="before")
+    @field_validator("prepared", "active", "closed", "completed", mode="before")
     @classmethod
     def _as_text(cls, value: object) -> object:
         return str(value) if isinstance(value, int) else value
+
+
+class Closing(_Frozen):
+    """What closing a project for time sets besides ``status_keys.completed``."""
+
+    archive: bool = True
+    """``archived``: it leaves the default lists. That it takes no time then is an assumption."""
+    stop_time: bool = False
+    """``time_trackable``: named by the vendor's own SDK as writable; that it stops time is an assumption."""
 
 
 class AcceptanceFields(_Frozen):
@@ -68,6 +79,7 @@ class KantataMapping(_Frozen):
     """Id of the project custom field (text) that names the saga which undid a project. The external
     reference carries the same mark in any case."""
     status_keys: StatusKeys = StatusKeys()
+    closing: Closing = Closing()
     create_stage: Literal["estimate", "project"] = "project"
     """``stage`` of a project until it is activated."""
     active_stage: Literal["project"] | None = None
@@ -112,6 +124,8 @@ class KantataMapping(_Frozen):
             )
         if by_status and self.status_keys.active == self.status_keys.prepared:
             raise ValueError("status_keys.active and status_keys.prepared must differ")
+        if not (self.closing.archive or self.closing.stop_time or self.status_keys.completed):
+            raise ValueError("closing would change nothing: archive, stop time or name status_keys.completed")
         if self.finance_service == self.service_name:
             raise ValueError("finance_service and service_name must differ")
         titles = [title.casefold() for title in self.role_titles.values()]

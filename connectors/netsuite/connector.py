@@ -17,8 +17,9 @@ from canonical.operations import (
     WriteContext,
 )
 from canonical.parties import Client
+from canonical.project_closing import ErpClosure
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite
-from connectors.netsuite import change_plans
+from connectors.netsuite import change_plans, closing_plans
 from connectors.netsuite.billing import BillingSide
 from connectors.netsuite.checks import Checks
 from connectors.netsuite.client import NetSuiteClient
@@ -133,6 +134,16 @@ class NetSuiteConnector(BillingSide):
     def plan_change(self, context: WriteContext, change: OrderChange) -> list[VendorWrite]:
         """Billing schedules, then the sales order's lines, then the project's dates and rules."""
         return change_plans.change(self._planner, context, change)
+
+    def plan_close(self, context: WriteContext, closure: ErpClosure) -> list[VendorWrite]:
+        """Close the project."""
+        return closing_plans.close(self._planner, context, closure)
+
+    def plan_reopen(
+        self, context: WriteContext, closure: ErpClosure, former: Mapping[str, Any]
+    ) -> list[VendorWrite]:
+        """Open it again, with its former values."""
+        return closing_plans.reopen(self._planner, context, closure, former)
 
     async def read_baseline(self, contract: Contract, values: Mapping[str, str]) -> ErpBaseline:
         """What NetSuite holds of the contract and its project."""

@@ -88,6 +88,8 @@ class JobStatus(_Part):
     prepared: str = "4"
     open: str = "2"
     closed: str = "1"
+    inactive_when_closed: bool = False
+    """Closing also sets ``isInactive``: then no transaction can name the project, a late credit neither."""
 
 
 class CustomFields(_Part):

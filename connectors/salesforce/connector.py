@@ -15,6 +15,7 @@ from canonical.failures import Conflict, Defect, RateLimited, Refused
 from canonical.feedback import Figure, TargetCurrencies
 from canonical.operations import Change, ChangePage, DealOutcome, HealthCheck, WriteContext
 from canonical.opportunity import Opportunity
+from canonical.project_closing import DealClosure
 from canonical.refs import RecordRef
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite, WriteKind
 from connectors.kit.http import fill
@@ -157,6 +158,10 @@ class SalesforceConnector:
     def plan_scope(self, context: WriteContext, scope: ContractScope, *, agreed: bool) -> list[VendorWrite]:
         """Show what change orders made of a deal; see ``plans.scope``."""
         return plans.scope(self._system, self.settings, context, scope, agreed=agreed)
+
+    def plan_project_status(self, context: WriteContext, closure: DealClosure) -> list[VendorWrite]:
+        """Show that a deal's projects are closed; see ``plans.project_status``."""
+        return plans.project_status(self._system, self.settings, context, closure)
 
     # --- writing ------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from canonical.change_orders import ContractScope
 from canonical.feedback import Figure
 from canonical.money import Money
 from canonical.operations import DealOutcome, WriteContext
+from canonical.project_closing import DealClosure, DealStatus
 from canonical.refs import RecordRef
 from canonical.writes import KeyStyle, VendorWrite, WriteKind, text
 from connectors.salesforce.ids import record_id
@@ -185,6 +186,38 @@ def scope(
             body=body,
             sets={field: f"contract.{key}" for key, (field, _) in values.items() if field},
             forward_only=agreed,
+        )
+    ]
+
+
+def project_status(
+    system: str, settings: SalesforceSettings, context: WriteContext, closure: DealClosure
+) -> list[VendorWrite]:
+    """That projects are closed, onto the Opportunity; or what it showed before. Nothing without a field."""
+    field, words = settings.mapping.opportunity.project_status, settings.mapping.project_words
+    deal = _own_id(system, closure.deal)
+    if closure.status is None:
+        body = dict(closure.former)
+        title, part = f"Put back the project status of deal {deal}", "former"
+    else:
+        word = words.closed if closure.status is DealStatus.CLOSED else words.partly_closed
+        body = {field: word} if field else {}
+        title, part = f"Tell deal {deal} that its project is {word.lower()}", closure.status.value
+    if not body:
+        return []
+    return [
+        _update(
+            system,
+            settings,
+            context,
+            operation="project_status",
+            title=title,
+            object_="Opportunity",
+            id_=deal,
+            identity=f"{closure.contract_key}@c{closure.number}.{part}",
+            symbol=f"deal:{deal}",
+            body=body,
+            sets=dict.fromkeys(body, "opportunity.project_status"),
         )
     ]
 

@@ -145,6 +145,14 @@ class ScopeFields(_Settings):
     """Text: proposed or agreed."""
 
 
+class ProjectWords(_Settings):
+    """What ``opportunity.project_status`` shows of closed projects; a picklist must have the words."""
+
+    closed: str = "Closed"
+    partly_closed: str = "Partly closed"
+    """Some of the deal's contracts are closed."""
+
+
 _BILLING_WORDS: dict[str, BillingMethod] = {
     "time and materials": BillingMethod.TIME_AND_MATERIALS,
     "time & materials": BillingMethod.TIME_AND_MATERIALS,
@@ -180,6 +188,7 @@ class Mapping(_Settings):
     opportunity_figures: FigureFields = FigureFields()
     account_figures: FigureFields = FigureFields()
     opportunity_scope: ScopeFields = ScopeFields()
+    project_words: ProjectWords = ProjectWords()
     billing_words: dict[str, BillingMethod] = {}
     """In addition to the usual English words, compared without regard to case."""
     revenue_words: dict[str, RevenueMethod] = {}

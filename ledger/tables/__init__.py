@@ -31,6 +31,7 @@ from ledger.tables.opening_position import OpeningPositionTable
 from ledger.tables.outgoing_event import OutgoingEvent, Undelivered
 from ledger.tables.person import Person
 from ledger.tables.posting import Posting
+from ledger.tables.project_closing import ProjectClosing
 from ledger.tables.rate_version import RateVersion
 from ledger.tables.saga import Saga
 from ledger.tables.tombstone import Tombstone
@@ -70,6 +71,7 @@ __all__ = [
     "Person",
     "Piece",
     "Posting",
+    "ProjectClosing",
     "RateVersion",
     "Repricing",
     "RetainerMovement",

@@ -91,6 +91,9 @@ class _Time(_Lines):
     def particular(self, world: World, draft: Draft, workspace: Record, story: Record | None) -> None:
         if workspace.get("time_trackable") is False or (story and story.get("time_trackable") is False):
             draft.problems.add("workspace_id", "Time cannot be tracked here")
+        new = draft.current is None or "workspace_id" in draft.fields
+        if new and workspace.get("archived") and world.settings["archived_takes_time"] == "refuse":
+            draft.problems.add("workspace_id", "Time cannot be tracked on an archived project")
         if workspace.get("require_notes_on_time_entries") and not draft.get("notes"):
             draft.problems.add("notes", "Notes can't be blank in this project")
         minutes = draft.get("time_in_minutes")

@@ -39,6 +39,7 @@ def defaults() -> dict[str, Any]:
         "unbudgeted_estimates": "refuse",
         "delete_workspace_with_time": "refuse",
         "delete_story_with_time": "refuse",
+        "archived_takes_time": "refuse",
         "resolve_invoiced": "refuse",
         "approval_touches_lines": False,
         "invoicing_touches_lines": False,

@@ -19,9 +19,11 @@ from canonical.saga import RepairAction, SagaStatus, StepState
 from runtime.lifecycle import exit_now
 from tests.e2e.billing_firm import Month
 from tests.e2e.billing_terms import Run
+from tests.e2e.closing_firm import Closings
 from tests.e2e.firm import Firm, Handle, local_firm, parked
 from tests.replay.billing import BILLING_STORIES, ended
 from tests.replay.changes import CHANGE_STORIES
+from tests.replay.closings import CLOSE_STORIES
 
 HISTORIES = Path(__file__).parent / "histories"
 _HOST = re.compile(r'"identity":"[^"]*"')
@@ -148,7 +150,7 @@ STORIES: tuple[Callable[[Firm], Awaitable[Handle]], ...] = (
     continued_as_new_then_complete,
     planned,
 )
-NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *BILLING_STORIES))
+NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *BILLING_STORIES, *CLOSE_STORIES))
 """Of all recorded histories."""
 
 
@@ -178,6 +180,14 @@ async def record(names: list[str]) -> None:
                 firm.calm()
                 await ended(run)
                 await _keep(firm, billing.__name__, run)
+            closings = Closings(firm)
+            closings.contracts = month.contracts
+            for number, closing in enumerate(CLOSE_STORIES, len(BILLING_STORIES) + 1):
+                if not names or closing.__name__ in names:
+                    closings.ids = itertools.count(number * 1_000_000)
+                    run = await closing(closings)
+                    await ended(run)
+                    await _keep(firm, closing.__name__, run)
 
 
 async def _keep(firm: Firm, name: str, handle: Handle | Run) -> None:

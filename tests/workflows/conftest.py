@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 from canonical.names import LEDGER_QUEUE, WORKFLOW_QUEUE, SearchAttribute, system_queue
 from runtime.converter import data_converter
 from tests.workflows.billing import BillingStubs, FeedStubs, InvoicingStubs, PostingStubs
+from tests.workflows.closing import CloseStubs, ClosingSystemStubs
 from tests.workflows.driver import Kernel
 from tests.workflows.opportunity import FirmStubs, RuleStubs
 from tests.workflows.probe import Probe
@@ -68,6 +69,7 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
         await register_search_attributes(environment)
         ledger, systems, rules, firm = LedgerStubs(), SystemStubs(), RuleStubs(), FirmStubs()
         billing, invoicing, posting, feed = BillingStubs(), InvoicingStubs(), PostingStubs(), FeedStubs()
+        closings, closing_systems = CloseStubs(), ClosingSystemStubs()
         async with AsyncExitStack() as workers:
             await workers.enter_async_context(
                 Worker(
@@ -100,6 +102,12 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
                         billing.standing,
                         billing.end_retainers,
                         billing.undo_step,
+                        closings.subject,
+                        closings.ledger_facts,
+                        closings.judge,
+                        closings.agree,
+                        closings.reopening,
+                        closings.reopen,
                     ],
                 )
             )
@@ -146,6 +154,13 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
                             invoicing.prove,
                             invoicing.credit,
                             invoicing.prove_credit,
+                            closing_systems.delivery_facts,
+                            closing_systems.close_delivery,
+                            closing_systems.reopen_delivery,
+                            closing_systems.erp_facts,
+                            closing_systems.close_erp,
+                            closing_systems.reopen_erp,
+                            closing_systems.project_status,
                         ],
                         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
                     )

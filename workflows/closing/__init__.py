@@ -1,0 +1,1 @@
+"""Closing a contract's projects, and opening them again."""
