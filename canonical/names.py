@@ -34,6 +34,7 @@ class SagaName(StrEnum):
     POLL_CHANGES = "poll-changes"
     CHANGE_ORDER = "change-order"
     CONTRACT_CHANGES = "contract-changes"
+    REVENUE_FOLLOW_UP = "revenue-follow-up"
 
 
 _SHORT = {
@@ -49,6 +50,7 @@ _SHORT = {
     SagaName.POLL_CHANGES: "poll",
     SagaName.CHANGE_ORDER: "co",
     SagaName.CONTRACT_CHANGES: "coc",
+    SagaName.REVENUE_FOLLOW_UP: "rfu",
 }
 PLAN_PREFIX = "plan:"
 
@@ -283,6 +285,13 @@ def batch_key(system: str, purpose: str, number: int, lines: Iterable[str]) -> s
 def cursor_name(system: str, feed: str) -> str:
     """Name of a polling position (rule 28)."""
     return f"{system}|{feed}"
+
+
+def progress_key(contract: str, period: str, revision: int) -> str:
+    """Business identity of telling the ERP a contract's progress for a period: other inputs are another
+    update (rule 10).
+    """
+    return _plain(f"{contract}@{period}.{revision}")
 
 
 # --- invoice feedback -----------------------------------------------------------------------------

@@ -62,6 +62,10 @@ def refuse_saga(saga: SagaName) -> None:
             "It begins with the contract's first change order:",
             "trueup start change-order FILE",
         ),
+        SagaName.REVENUE_FOLLOW_UP: (
+            "It takes a period and a legal entity:",
+            "trueup start revenue-follow-up PERIOD --entity ENTITY",
+        ),
         SagaName.RELEASE_HELD: ("Held items are let go by cause:", "trueup resolve --cause CODE"),
     }
     remedy, command = remedies.get(saga, ("It is not built yet.", None))

@@ -25,6 +25,7 @@ from cli import (
     outbox,
     plan,
     repair,
+    revenue,
     slo,
     start,
     trace,
@@ -78,7 +79,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    start, inspect, plan, repair, gates, exceptions, unbilled, close, reverse, openings, rates, schedules,
+    start, inspect, plan, repair, gates, exceptions, unbilled, close, revenue, reverse, openings, rates, schedules,
     changes, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
 ):  # fmt: skip
     module.register(app)

@@ -19,6 +19,7 @@ from ledger.mappings import Mappings
 from ledger.migrate import require_current
 from ledger.personal import Sealer
 from ledger.rate_versions import RateVersions
+from ledger.revenue import Revenue
 from ledger.sagas import Sagas
 from ledger.undelivered import Undeliverable
 from ledger.undo import Undo
@@ -31,6 +32,7 @@ class Ledger(
     Sagas,
     Undeliverable,
     ChangeOrders,
+    Revenue,
     Contracts,
     Mappings,
     Lookups,

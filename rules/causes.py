@@ -152,6 +152,10 @@ CATALOGUE: dict[Cause, CauseEntry] = {
          "Record the acceptance with date, person and document."),
         (Cause.PROGRESS_UNKNOWN, "Progress is billed and nobody has reported it for the period.",
          "Report the progress of the line, then bill again."),
+        (Cause.ESTIMATE_MISSING, "Revenue follows the effort, and nobody has estimated what is still to be worked.",
+         "Enter the estimate in the delivery system; it is picked up by itself."),
+        (Cause.ESTIMATE_EXCEEDED, "More is worked than is estimated for all of it: the estimate to complete would be "
+         "negative.", "Correct the estimate in the delivery system; it is picked up by itself."),
     ),
     **_entries(
         Queue.BILLING,
@@ -211,6 +215,10 @@ CATALOGUE: dict[Cause, CauseEntry] = {
          "Sell its scope by a deal of its own; this contract stays as it is."),
         (Cause.CONTRACT_UNKNOWN, "No contract of that key has been set up here, or no baseline of it is kept.",
          "Check the key: `trueup change-orders list` shows the contracts."),
+        (Cause.REVENUE_METHOD_MISSING, "Nothing says how the revenue of a contract line is recognised.",
+         "State it by a change order; it is picked up by itself."),
+        (Cause.PROGRESS_NOT_MAPPED, "The ERP has to be told a contract's progress and no field is named for it.",
+         "Name the fields in the ERP's mapping; the progress is picked up by itself."),
     ),
     **_entries(
         Queue.INFRASTRUCTURE,

@@ -32,6 +32,8 @@ from activities.hr import HrActivitiesOver
 from activities.notify import NotifyActivitiesOver
 from activities.outgoing import OutgoingActivitiesOver
 from activities.psa import PsaActivitiesOver
+from activities.revenue.following import ProgressActivitiesOver
+from activities.revenue.measuring import MeasuringActivitiesOver, RevenueActivitiesOver
 from activities.undo import EffectActivitiesOver
 from canonical.failures import ConfigurationError
 from canonical.names import EVENTS_QUEUE, LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
@@ -56,6 +58,7 @@ from workflows.feedback.invoice_feedback import InvoiceFeedback
 from workflows.feedback.poll_changes import PollChanges
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.outgoing import DeliverEvent
+from workflows.revenue.revenue_follow_up import RevenueFollowUp
 
 WORKFLOWS: list[type] = [
     OpportunityToProject,
@@ -71,6 +74,7 @@ WORKFLOWS: list[type] = [
     Scheduled,
     ContractChanges,
     ChangeOrderSaga,
+    RevenueFollowUp,
     DeliverEvent,
 ]
 HEARTBEATS = timedelta(seconds=2)
@@ -136,6 +140,7 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
                 *_methods(ScheduleActivitiesOver(_starts(settings, systems))),
                 *_methods(NotifyActivitiesOver(systems)),
                 *_methods(ChangeActivitiesOver(systems, ledger)),
+                *_methods(RevenueActivitiesOver(ledger)),
             ],
         ),
     ]
@@ -150,8 +155,14 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
             billing.invoicing,
             feedback,
             OrderChangeActivitiesOver(systems, effects),
+            ProgressActivitiesOver(systems, effects, handing),
         ),
-        "psa": (psa, billing.feed, DeliveryChangeActivitiesOver(systems, effects)),
+        "psa": (
+            psa,
+            billing.feed,
+            DeliveryChangeActivitiesOver(systems, effects),
+            MeasuringActivitiesOver(systems, ledger),
+        ),
         "hr": (hr,),
     }
     for name, system in settings.systems.items():

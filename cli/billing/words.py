@@ -22,6 +22,7 @@ from workflows.feedback.invoice_feedback import FOLLOWING
 from workflows.feedback.poll_changes import POLLING
 from workflows.figures import counted, held_words
 from workflows.kernel.nature import Nature
+from workflows.revenue.revenue_follow_up import FOLLOWING_UP
 
 NATURES: dict[SagaName, Nature] = {
     SagaName.TIME_TO_BILLING: CUTOFF,
@@ -35,6 +36,7 @@ NATURES: dict[SagaName, Nature] = {
     SagaName.POLL_CHANGES: POLLING,
     SagaName.CHANGE_ORDER: ORDERING,
     SagaName.CONTRACT_CHANGES: SERVING,
+    SagaName.REVENUE_FOLLOW_UP: FOLLOWING_UP,
 }
 """What kind of business each run is."""
 
@@ -78,6 +80,9 @@ def subject(saga: str) -> str:
             return f"Change order {order} of {contract}"
         case SagaName.CONTRACT_CHANGES:
             return f"The change orders of {record}"
+        case SagaName.REVENUE_FOLLOW_UP:
+            entity, _, period = record.rpartition(".")
+            return f"Revenue of {entity} for {period} in {system}"
     return saga
 
 

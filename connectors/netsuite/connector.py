@@ -7,6 +7,7 @@ from typing import Any
 
 from canonical.change_orders import OrderChange
 from canonical.engagement import Contract
+from canonical.failures import Finding
 from canonical.operations import (
     ClientSetup,
     ContractSetup,
@@ -17,8 +18,9 @@ from canonical.operations import (
     WriteContext,
 )
 from canonical.parties import Client
+from canonical.progress import ContractProgress
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite
-from connectors.netsuite import change_plans
+from connectors.netsuite import change_plans, progress_plans
 from connectors.netsuite.billing import BillingSide
 from connectors.netsuite.checks import Checks
 from connectors.netsuite.client import NetSuiteClient
@@ -133,6 +135,14 @@ class NetSuiteConnector(BillingSide):
     def plan_change(self, context: WriteContext, change: OrderChange) -> list[VendorWrite]:
         """Billing schedules, then the sales order's lines, then the project's dates and rules."""
         return change_plans.change(self._planner, context, change)
+
+    def progress_gaps(self, progress: ContractProgress) -> list[Finding]:
+        """What of a contract's progress this account has no field for."""
+        return progress_plans.gaps(self._settings.mapping, progress)
+
+    def plan_progress(self, context: WriteContext, progress: ContractProgress) -> list[VendorWrite]:
+        """The custom fields of the project."""
+        return progress_plans.progress(self._planner, context, progress)
 
     async def read_baseline(self, contract: Contract, values: Mapping[str, str]) -> ErpBaseline:
         """What NetSuite holds of the contract and its project."""

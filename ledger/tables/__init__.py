@@ -32,6 +32,7 @@ from ledger.tables.outgoing_event import OutgoingEvent, Undelivered
 from ledger.tables.person import Person
 from ledger.tables.posting import Posting
 from ledger.tables.rate_version import RateVersion
+from ledger.tables.revenue import ContractRevenue, ProgressInput
 from ledger.tables.saga import Saga
 from ledger.tables.tombstone import Tombstone
 
@@ -50,6 +51,7 @@ __all__ = [
     "CapUse",
     "ChangeOrderTable",
     "ContractReach",
+    "ContractRevenue",
     "ContractVersion",
     "Cursor",
     "Decision",
@@ -70,6 +72,7 @@ __all__ = [
     "Person",
     "Piece",
     "Posting",
+    "ProgressInput",
     "RateVersion",
     "Repricing",
     "RetainerMovement",
