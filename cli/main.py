@@ -79,8 +79,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    start, inspect, plan, repair, gates, exceptions, unbilled, close, revenue, reverse, openings, rates, schedules,
-    changes, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
+    start, inspect, plan, repair, gates, exceptions, unbilled, close, revenue, reverse, openings, rates,
+    schedules, changes, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
 ):  # fmt: skip
     module.register(app)
 

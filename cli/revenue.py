@@ -22,9 +22,8 @@ from cli.command import command
 from cli.output import Complaint, Exit, Report, Table, Value, count, sums
 from cli.plan import lines_of
 from cli.session import Session
-from rules.causes import then
 from wiring.start import failure_in
-from wiring.start_revenue import revenue_start, start_revenue
+from wiring.start_revenue import RevenueStarts, start_revenue
 
 FIGURES = ("booked", "delivered", "billed", "recognised", "deferred")
 UNKNOWN = "not priced"
@@ -62,17 +61,8 @@ async def start_revenue_run(
     route = the_route(session, entity=entity.code, region=asked.region, psa=asked.psa, erp=asked.erp)
     systems = await session.systems()
     await systems.store_mappings()
-    start = revenue_start(
-        session.settings,
-        systems.mapping_digests(),
-        psa=route.psa,
-        erp=route.erp,
-        entity=entity.code,
-        first=period.first,
-        actor=session.actor,
-        reason=asked.reason,
-        plan=plan_only,
-    )
+    starts = RevenueStarts(session.settings, systems.mapping_digests(), session.actor)
+    start = starts.follow_up(route.psa, route.erp, entity.code, period.first, asked.reason, plan=plan_only)
     client = await session.client()
     handle = await start_revenue(client, start)
     if plan_only:
@@ -88,7 +78,8 @@ async def start_revenue_run(
         except WorkflowFailureError as error:
             failure = failure_in(error)
             said = failure.message if failure is not None else str(error.cause)
-            raise Complaint(f"It cannot be planned: {said}", remedy=failure and failure.remedy) from None
+            remedy = failure.remedy if failure is not None else None
+            raise Complaint(f"It cannot be planned: {said}", remedy=remedy) from None
         return _planned(view)
     if not wait:
         return runs.started(session, start)
@@ -108,7 +99,7 @@ def _wanted(session: Session, asked: Asked) -> tuple[LegalEntity, Period]:
 async def _followed(session: Session, start: StartRevenueFollowUp, timeout: float) -> Report:
     report = await runs.followed(session, start, timeout)
     show = f"trueup revenue {start.period} --entity {start.entity}"
-    return Report(report.said, report.data, [*report.parts, f"Look at it:\n  {show}"], report.code)
+    return Report(report.sentence, report.data, [*report.parts, f"Look at it:\n  {show}"], report.code)
 
 
 def _planned(view: SagaView) -> Report:
@@ -236,7 +227,7 @@ def _findings(rows: Iterable[RevenueRow]) -> Table:
             one.message,
             one.queue.value,
             one.remedy,
-            "" if one.severity is Severity.WARNING else _again(row, then(one.cause)),
+            "" if one.severity is Severity.WARNING else _again(row),
         ]
         for row in rows
         for one in row.findings
@@ -245,7 +236,6 @@ def _findings(rows: Iterable[RevenueRow]) -> Table:
     return Table(columns, table, title="Inputs: what is held, and what is to be known")
 
 
-def _again(row: RevenueRow, usual: str) -> str:
-    """What to type once a finding is repaired: these are no items and no parked steps, a run takes them up."""
-    run = f"trueup start revenue-follow-up {row.period} --entity {row.legal_entity}"
-    return usual if usual == "trueup approvals" else run
+def _again(row: RevenueRow) -> str:
+    """What to type once a finding is repaired: the next run takes it up."""
+    return f"trueup start revenue-follow-up {row.period} --entity {row.legal_entity}"

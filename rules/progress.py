@@ -79,8 +79,8 @@ def progress_of(
 def in_period(now: LineProgress, effort: LineEffort, before: LineProgress | None) -> LineProgress:
     """With what came since an earlier period's inputs.
 
-    All periods' parts add up to the last period's sum to date, whatever was corrected in between: a correction
-    of a closed period is part of the period in which it is sent, and counted there as such.
+    All periods' parts add up to the last period's sum to date, whatever was corrected in between: the
+    correction of a closed period is part of the period in which it is sent, and counted there as such.
     """
     known = before.minutes_to_date if before is not None else 0
     costs = before.costs_to_date if before is not None else ()
@@ -132,8 +132,8 @@ def _input(
     if opening is not None and opening.last_billed_work_date is not None:
         return finding(
             Cause.PROGRESS_UNKNOWN,
-            f"{what} was worked on before {opening.last_billed_work_date.isoformat()}, where the ledger begins: "
-            "its hours to date are not known here.",
+            f"{what} was worked on before {opening.last_billed_work_date.isoformat()}, where the ledger "
+            "begins: its hours to date are not known here.",
             remedy="Keep its progress in the ERP by hand, or follow it by output: no hours are guessed.",
             at_stake=line.amount,
         )
@@ -155,8 +155,8 @@ def _input(
     if rest < 0:
         return finding(
             Cause.ESTIMATE_EXCEEDED,
-            f"{hours(effort.minutes_to_date)} h are worked on {what}, {hours(whole)} h are estimated for all of "
-            f"it: {hours(-rest)} h less than nothing would be left.",
+            f"{hours(effort.minutes_to_date)} h are worked on {what}, {hours(whole)} h are estimated for all "
+            f"of it: {hours(-rest)} h less than nothing would be left.",
             at_stake=line.amount,
         )
     return _base(line, effort).model_copy(update={"minutes_to_complete": rest})

@@ -29,7 +29,7 @@ def differences(
         words = f"Contract {contract_key}: {message}"
         return RevenueDifference(kind=kind, message=words, worth=worth, record=record, owner=owner, next=then)
 
-    return tuple((*_wrong(contract_key, figures, make), *_position(contract_key, figures, make)))
+    return (*_wrong(contract_key, figures, make), *_position(contract_key, figures, make))
 
 
 def _wrong(key: str, all_: RevenueFigures, make: Make) -> Iterator[RevenueDifference]:

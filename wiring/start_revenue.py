@@ -18,28 +18,35 @@ from workflows.publish import at_start, origin_of, summary_of
 from workflows.revenue.revenue_follow_up import RevenueFollowUp
 
 
-def revenue_start(
-    settings: Settings,
-    mapping: Mapping[str, str],
-    *,
-    psa: str,
-    erp: str,
-    entity: str,
-    first: date,
-    actor: Actor,
-    reason: str = "",
-    plan: bool = False,
-) -> StartRevenueFollowUp:
-    """What a run is started with: one entity in one ERP for the month that ``first`` begins.
+class RevenueStarts:
+    """Builds the starts of runs for one installation, on behalf of one actor."""
 
-    Raises:
-        ValueError: the entity cannot be part of a saga id.
-    """
-    period = f"{first:%Y-%m}"
-    saga, record = SagaName.REVENUE_FOLLOW_UP, run_name(entity, period)
-    common = common_start(settings, mapping, saga, erp, record, actor=actor, reason=reason, plan=plan)
-    last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
-    return StartRevenueFollowUp(**common, psa=psa, entity=entity, period=period, first=first, last=last)
+    def __init__(self, settings: Settings, mapping: Mapping[str, str], actor: Actor) -> None:
+        self._settings = settings
+        self._mapping = dict(mapping)
+        self._actor = actor
+
+    def follow_up(
+        self, psa: str, erp: str, entity: str, first: date, reason: str = "", *, plan: bool = False
+    ) -> StartRevenueFollowUp:
+        """One entity in one ERP for the month that ``first`` begins.
+
+        Raises:
+            ValueError: the entity cannot be part of a saga id.
+        """
+        period = f"{first:%Y-%m}"
+        common = common_start(
+            self._settings,
+            self._mapping,
+            SagaName.REVENUE_FOLLOW_UP,
+            erp,
+            run_name(entity, period),
+            actor=self._actor,
+            reason=reason,
+            plan=plan,
+        )
+        last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
+        return StartRevenueFollowUp(**common, psa=psa, entity=entity, period=period, first=first, last=last)
 
 
 async def start_revenue(

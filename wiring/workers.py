@@ -42,6 +42,7 @@ from ledger.store import Ledger
 from runtime.settings import Settings
 from wiring.start_billing import BillingStarts
 from wiring.start_feedback import FeedbackStarts, HandOverByClient
+from wiring.start_revenue import RevenueStarts
 from wiring.systems import ConnectedSystems
 from wiring.webhooks import senders
 from workflows.billing.bill_contract import BillContract
@@ -188,6 +189,7 @@ class _AllStarts(BillingStarts):
     def __init__(self, settings: Settings, mapping: dict[str, str]) -> None:
         super().__init__(settings, mapping, SYSTEM_ACTOR)
         self.poll = FeedbackStarts(settings, mapping, SYSTEM_ACTOR).poll
+        self.revenue = RevenueStarts(settings, mapping, SYSTEM_ACTOR).follow_up
 
 
 def _starts(settings: Settings, systems: ConnectedSystems) -> Callable[[], Awaitable[Starts]]:

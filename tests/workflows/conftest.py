@@ -22,6 +22,7 @@ from tests.workflows.billing import BillingStubs, FeedStubs, InvoicingStubs, Pos
 from tests.workflows.driver import Kernel
 from tests.workflows.opportunity import FirmStubs, RuleStubs
 from tests.workflows.probe import Probe
+from tests.workflows.revenue import RevenueStubs
 from tests.workflows.stubs import LedgerStubs, SystemStubs
 from wiring.workers import WORKFLOWS, sandbox
 
@@ -68,6 +69,7 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
         await register_search_attributes(environment)
         ledger, systems, rules, firm = LedgerStubs(), SystemStubs(), RuleStubs(), FirmStubs()
         billing, invoicing, posting, feed = BillingStubs(), InvoicingStubs(), PostingStubs(), FeedStubs()
+        revenue = RevenueStubs()
         async with AsyncExitStack() as workers:
             await workers.enter_async_context(
                 Worker(
@@ -100,6 +102,7 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
                         billing.standing,
                         billing.end_retainers,
                         billing.undo_step,
+                        revenue.list_contracts,
                     ],
                 )
             )
@@ -146,6 +149,9 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
                             invoicing.prove,
                             invoicing.credit,
                             invoicing.prove_credit,
+                            revenue.measure,
+                            revenue.send_progress,
+                            revenue.read_revenue,
                         ],
                         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
                     )

@@ -125,7 +125,7 @@ class RevenueFollowUp(SagaHandlers):
         tasks[one.key] = asyncio.create_task(self._contract(one))
 
     def _idle(self, tasks: dict[str, asyncio.Task[None]]) -> bool:
-        """Whether nothing is left for this run: everything ended, or only what is parked is left for the next."""
+        """Whether nothing is left for this run: all ended, or only what is parked is left for the next."""
         if all(task.done() for task in tasks.values()):
             return self._over()
         return self._turning and not self._active(tasks)
