@@ -22,6 +22,7 @@ from tests.e2e.billing_terms import Run
 from tests.e2e.firm import Firm, Handle, local_firm, parked
 from tests.replay.billing import BILLING_STORIES, ended
 from tests.replay.changes import CHANGE_STORIES
+from tests.replay.revenue import REVENUE_STORIES
 
 HISTORIES = Path(__file__).parent / "histories"
 _HOST = re.compile(r'"identity":"[^"]*"')
@@ -148,7 +149,8 @@ STORIES: tuple[Callable[[Firm], Awaitable[Handle]], ...] = (
     continued_as_new_then_complete,
     planned,
 )
-NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *BILLING_STORIES))
+MONTH_STORIES = (*BILLING_STORIES, *REVENUE_STORIES)
+NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *MONTH_STORIES))
 """Of all recorded histories."""
 
 
@@ -169,7 +171,7 @@ async def record(names: list[str]) -> None:
                 if not names or change.__name__ in names:
                     await _keep(firm, change.__name__, await change(firm))
             month = Month(firm)
-            for number, billing in enumerate(BILLING_STORIES, 1):
+            for number, billing in enumerate(MONTH_STORIES, 1):
                 if names and billing.__name__ not in names:
                     continue
                 # The vendors count on from the highest id that they hold: each story has ids far above those.

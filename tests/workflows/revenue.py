@@ -28,6 +28,7 @@ from canonical.causes import Cause, Queue
 from canonical.names import SagaName, run_name, saga_id
 from canonical.progress import MeasuredLine, SendState
 from canonical.saga import Actor, HeldItems, Tally
+from tests.workflows import billing
 from tests.workflows.billing import euros
 from tests.workflows.stubs import Desk
 
@@ -107,6 +108,8 @@ class Follow:
         self.region = f"r{uuid.uuid4().hex[:8]}"
         self.world = WORLDS[self.region] = World(contracts=contracts, **more)
         self.desk = self.world.desk
+        # Runs of finance register themselves alike.
+        billing.WORLDS[self.region] = billing.World(desk=self.desk)
 
     def start(self, *, plan: bool = False, **pace: int) -> StartRevenueFollowUp:
         record = run_name("NL01", "2026-10")
