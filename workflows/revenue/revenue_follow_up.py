@@ -280,7 +280,9 @@ class RevenueFollowUp(SagaHandlers):
         return found
 
     def _how_many(self) -> str:
-        words = [f"{one.items:,} {one.state}" for one in self.saga.state.tallies]
+        by_state = {one.state: one.items for one in self.saga.state.tallies}
+        # Contracts end in any order; the sentence has one.
+        words = [f"{by_state[state]:,} {state}" for state in SendState if state in by_state]
         return ", ".join(words) or "no contract"
 
     def _words(self) -> str:
