@@ -1,7 +1,7 @@
 """A firm at month's end for the billing benchmark: vendors in processes of their own, many people, much time.
 
-Two worker processes share the queues, as a deployment's do: one process of Python is one core. Every run posts
-the time of people of its own, so that no run is slower than another because of what it finds.
+Two worker processes share the queues, as a deployment's do: a process of Python is one core. Every run
+posts the time of people of its own, so that no run is slower than another because of what it finds.
 """
 
 from __future__ import annotations

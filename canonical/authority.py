@@ -110,6 +110,8 @@ AUTHORITY: tuple[Authority, ...] = (
            "seeded from the sold service's template", (_PSA,), phases=(_B,)),
     *_rows("project", "structure tasks milestones placeholders assignments title start end manager", _PSA, _OWNER,
            "delivery owns how the work is done", (_ERP,), phases=(_A,)),
+    *_rows("project", "progress", _PSA, _OWNER,
+           "what is done and accepted; the ERP computes revenue from it (rule 2)", (_ERP,), phases=(_A,)),
     *_rows("project", "budget currency", _ERP, _CHANGE, "follows the contract", (_PSA,), phases=(_A,)),
     *_rows("project", "status", _ERP, _OWNER, "opened and closed with the contract", (_ERP, _PSA, _CRM)),
     *_rows("project", "external_key", _CRM, _ONCE, "our own cross-reference", (_ERP, _PSA)),

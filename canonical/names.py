@@ -36,6 +36,7 @@ class SagaName(StrEnum):
     CONTRACT_CHANGES = "contract-changes"
     CLOSE_PROJECT = "close-project"
     REOPEN_PROJECT = "reopen-project"
+    REVENUE_FOLLOW_UP = "revenue-follow-up"
 
 
 _SHORT = {
@@ -53,6 +54,7 @@ _SHORT = {
     SagaName.CONTRACT_CHANGES: "coc",
     SagaName.CLOSE_PROJECT: "close",
     SagaName.REOPEN_PROJECT: "reopen",
+    SagaName.REVENUE_FOLLOW_UP: "rfu",
 }
 PLAN_PREFIX = "plan:"
 
@@ -292,6 +294,13 @@ def batch_key(system: str, purpose: str, number: int, lines: Iterable[str]) -> s
 def cursor_name(system: str, feed: str) -> str:
     """Name of a polling position (rule 28)."""
     return f"{system}|{feed}"
+
+
+def progress_key(contract: str, period: str, revision: int) -> str:
+    """Business identity of telling the ERP a contract's progress for a period: other inputs are another
+    update (rule 10).
+    """
+    return _plain(f"{contract}@{period}.{revision}")
 
 
 # --- invoice feedback -----------------------------------------------------------------------------

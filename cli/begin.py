@@ -67,6 +67,10 @@ def refuse_saga(saga: SagaName) -> None:
             "trueup start close-project CONTRACT",
         ),
         SagaName.REOPEN_PROJECT: ("It has a command of its own:", "trueup reopen-project CONTRACT"),
+        SagaName.REVENUE_FOLLOW_UP: (
+            "It takes a period and a legal entity:",
+            "trueup start revenue-follow-up PERIOD --entity ENTITY",
+        ),
         SagaName.RELEASE_HELD: ("Held items are let go by cause:", "trueup resolve --cause CODE"),
     }
     remedy, command = remedies.get(saga, ("It is not built yet.", None))

@@ -26,6 +26,7 @@ from cli import (
     outbox,
     plan,
     repair,
+    revenue,
     slo,
     start,
     trace,
@@ -79,8 +80,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (
-    start, inspect, plan, repair, gates, exceptions, unbilled, close, reverse, openings, rates, schedules,
-    changes, closing, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
+    start, inspect, plan, repair, gates, exceptions, unbilled, close, revenue, reverse, openings, rates,
+    schedules, changes, closing, trace, deals, invoices, slo, inbox, outbox, adopt, explain, doctor,
 ):  # fmt: skip
     module.register(app)
 

@@ -1,4 +1,4 @@
-"""``trueup start``: carry deals to projects, post and bill approved work, and follow it."""
+"""``trueup start``: carry deals to projects, post and bill approved work, follow revenue up."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cli.command import command
 from cli.feedback import follow_invoices
 from cli.follow import Followed, follow
 from cli.output import Complaint, Exit, Report, Table, Value, count
+from cli.revenue import Asked, start_revenue_run
 from cli.session import Session
 
 SEVERITY = (Exit.DONE, Exit.UNDONE, Exit.PARKED, Exit.FAILED)
@@ -63,6 +64,7 @@ async def start(
 
     opportunity-to-project takes deal ids; time-to-billing and post-approved-time take a route and --cutoff;
     invoice-feedback takes ids of invoices in the ERP.
+    revenue-follow-up takes a period, for example 2026-10, and --entity.
     change-order takes JSON files, one or more change orders each; its --plan says what would come of them.
     close-project takes a contract or its project code; its --plan says what stands in the way.
     With --wait: exit 0 complete, 3 parked or waiting for a decision, 4 undone, 1 failed or not done in time.
@@ -78,6 +80,10 @@ async def start(
         return await follow_invoices(
             session, wanted_ids, erp, reason, plan_only=plan_only, wait=wait, timeout=timeout
         )
+    if saga is SagaName.REVENUE_FOLLOW_UP:
+        _without(saga, {"--system": system is not None, "--cutoff": cutoff is not None})
+        asked = Asked(ids or [], entity, region, psa, erp, reason)
+        return await start_revenue_run(session, asked, plan_only=plan_only, wait=wait, timeout=timeout)
     if saga is SagaName.CHANGE_ORDER:
         _without(saga, {"--system": system is not None, "--cutoff": cutoff is not None, "--wait": wait})
         if not ids:

@@ -20,6 +20,7 @@ from ledger.migrate import require_current
 from ledger.personal import Sealer
 from ledger.project_closings import ProjectClosings
 from ledger.rate_versions import RateVersions
+from ledger.revenue import Revenue
 from ledger.sagas import Sagas
 from ledger.undelivered import Undeliverable
 from ledger.undo import Undo
@@ -33,6 +34,7 @@ class Ledger(
     Undeliverable,
     ChangeOrders,
     ProjectClosings,
+    Revenue,
     Contracts,
     Mappings,
     Lookups,

@@ -154,6 +154,10 @@ CATALOGUE: dict[Cause, CauseEntry] = {
          "Report the progress of the line, then bill again."),
         (Cause.CLOSE_STAFFING_OPEN, "A position of the project is not released, or a request for staff is not decided.",
          "Release the position, or decide the request, in the delivery system."),
+        (Cause.ESTIMATE_MISSING, "Revenue follows the effort, and nobody has estimated what is still to be worked.",
+         "Enter the estimate in the delivery system; it is picked up by itself."),
+        (Cause.ESTIMATE_EXCEEDED, "More is worked than is estimated for all of it: the estimate to complete would be "
+         "negative.", "Correct the estimate in the delivery system; it is picked up by itself."),
     ),
     **_entries(
         Queue.BILLING,
@@ -225,6 +229,10 @@ CATALOGUE: dict[Cause, CauseEntry] = {
          "Bill work against it, refund it or let it expire, then have the closing look again."),
         (Cause.CLOSE_BLOCKED, "Facts stand in the way of closing the project.",
          "Deal with what is named, then have the closing look again."),
+        (Cause.REVENUE_METHOD_MISSING, "Nothing says how the revenue of a contract line is recognised.",
+         "State it by a change order; it is picked up by itself."),
+        (Cause.PROGRESS_NOT_MAPPED, "The ERP has to be told a contract's progress and no field is named for it.",
+         "Name the fields in the ERP's mapping; the progress is picked up by itself."),
     ),
     **_entries(
         Queue.INFRASTRUCTURE,

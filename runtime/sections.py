@@ -206,13 +206,15 @@ class ScheduleSection(Section):
     """``[[schedules]]``: a run that begins by the clock, once ``trueup schedules apply`` was called."""
 
     name: str = Field(pattern=NAME_PATTERN)
-    run: Literal["post-approved-time", "time-to-billing", "poll-changes"]
+    run: Literal["post-approved-time", "time-to-billing", "poll-changes", "revenue-follow-up"]
     psa: str = ""
     """Delivery system of the route; polls have none."""
     erp: str = ""
     """ERP of the route, or the one that a poll asks."""
     crm: str = ""
     """Of polls: the CRM that is asked for won deals, instead of an ERP."""
+    entity: str = ""
+    """Of revenue follow-up: the legal entity. Its period is the month of the cutoff."""
     scan: bool = False
     """Of polls: compare everything instead of reading on, once a day for example."""
     cron: str | None = None
@@ -238,8 +240,10 @@ class ScheduleSection(Section):
                 raise ValueError("poll-changes takes one of erp and crm, and no psa and no cutoff")
         elif not (self.psa and self.erp) or self.crm or self.scan:
             raise ValueError(f"{self.run} needs psa and erp, and takes no crm and no scan")
-        if self.run == "time-to-billing" and self.cutoff is None:
-            raise ValueError("time-to-billing needs a cutoff: today, yesterday or last_month")
+        if self.run in ("time-to-billing", "revenue-follow-up") and self.cutoff is None:
+            raise ValueError(f"{self.run} needs a cutoff: today, yesterday or last_month")
+        if bool(self.entity) != (self.run == "revenue-follow-up"):
+            raise ValueError("revenue-follow-up needs an entity, and nothing else takes one")
         return self
 
 

@@ -91,6 +91,7 @@ def schedule_of(settings: Settings, section: ScheduleSection, state: ScheduleSta
         psa=section.psa,
         erp=section.erp,
         crm=section.crm,
+        entity=section.entity,
         scan=section.scan,
         cutoff=CutoffRule(section.cutoff) if section.cutoff else None,
         timezone=section.timezone,

@@ -38,6 +38,8 @@ from activities.hr import HrActivitiesOver
 from activities.notify import NotifyActivitiesOver
 from activities.outgoing import OutgoingActivitiesOver
 from activities.psa import PsaActivitiesOver
+from activities.revenue.following import ProgressActivitiesOver
+from activities.revenue.measuring import MeasuringActivitiesOver, RevenueActivitiesOver
 from activities.undo import EffectActivitiesOver
 from canonical.failures import ConfigurationError
 from canonical.names import EVENTS_QUEUE, LEDGER_QUEUE, WORKFLOW_QUEUE, system_queue
@@ -46,6 +48,7 @@ from ledger.store import Ledger
 from runtime.settings import Settings
 from wiring.start_billing import BillingStarts
 from wiring.start_feedback import FeedbackStarts, HandOverByClient
+from wiring.start_revenue import RevenueStarts
 from wiring.systems import ConnectedSystems
 from wiring.webhooks import senders
 from workflows.billing.bill_contract import BillContract
@@ -64,6 +67,7 @@ from workflows.feedback.invoice_feedback import InvoiceFeedback
 from workflows.feedback.poll_changes import PollChanges
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.outgoing import DeliverEvent
+from workflows.revenue.revenue_follow_up import RevenueFollowUp
 
 WORKFLOWS: list[type] = [
     OpportunityToProject,
@@ -81,6 +85,7 @@ WORKFLOWS: list[type] = [
     ChangeOrderSaga,
     CloseProject,
     ReopenProject,
+    RevenueFollowUp,
     DeliverEvent,
 ]
 HEARTBEATS = timedelta(seconds=2)
@@ -147,6 +152,7 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
                 *_methods(NotifyActivitiesOver(systems)),
                 *_methods(ChangeActivitiesOver(systems, ledger)),
                 *_methods(CloseActivitiesOver(systems, ledger)),
+                *_methods(RevenueActivitiesOver(ledger)),
             ],
         ),
     ]
@@ -167,12 +173,14 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
             feedback,
             OrderChangeActivitiesOver(systems, effects),
             ErpCloseActivitiesOver(systems, effects),
+            ProgressActivitiesOver(systems, effects, handing),
         ),
         "psa": (
             psa,
             billing.feed,
             DeliveryChangeActivitiesOver(systems, effects),
             DeliveryCloseActivitiesOver(systems, effects),
+            MeasuringActivitiesOver(systems, ledger),
         ),
         "hr": (hr,),
     }
@@ -199,6 +207,7 @@ class _AllStarts(BillingStarts):
     def __init__(self, settings: Settings, mapping: dict[str, str]) -> None:
         super().__init__(settings, mapping, SYSTEM_ACTOR)
         self.poll = FeedbackStarts(settings, mapping, SYSTEM_ACTOR).poll
+        self.revenue = RevenueStarts(settings, mapping, SYSTEM_ACTOR).follow_up
 
 
 def _starts(settings: Settings, systems: ConnectedSystems) -> Callable[[], Awaitable[Starts]]:

@@ -14,6 +14,7 @@ from activities.contracts import (
     ScheduleActivities,
     StartPoll,
     StartPosting,
+    StartRevenueFollowUp,
     StartTimeToBilling,
 )
 from activities.failures import guarded
@@ -40,6 +41,10 @@ class Starts(Protocol):
         """Posting and billing up to a day."""
         ...
 
+    def revenue(self, psa: str, erp: str, entity: str, first: date, reason: str = "") -> StartRevenueFollowUp:
+        """Revenue of an entity for the month that ``first`` begins."""
+        ...
+
 
 class ScheduleActivitiesOver(ScheduleActivities):
     """Builds starts. One per worker process."""
@@ -62,6 +67,9 @@ class ScheduleActivitiesOver(ScheduleActivities):
             )
         if wanted.run is SagaName.TIME_TO_BILLING and through is not None:
             return PreparedRun(cutoff=starts.cutoff(wanted.psa, wanted.erp, through, reason))
+        if wanted.run is SagaName.REVENUE_FOLLOW_UP and through is not None:
+            first = through.replace(day=1)
+            return PreparedRun(revenue=starts.revenue(wanted.psa, wanted.erp, wanted.entity, first, reason))
         run = f"{wanted.schedule}-{command.due.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
         return PreparedRun(
             posting=starts.posting(wanted.psa, wanted.erp, run, through=through, reason=reason)

@@ -11,6 +11,7 @@ from temporalio import activity
 from activities.contracts.billing import StartTimeToBilling
 from activities.contracts.feedback import StartPoll
 from activities.contracts.posting import StartPosting
+from activities.contracts.revenue import StartRevenueFollowUp
 from canonical.base import Canonical
 from canonical.names import SagaName
 
@@ -34,6 +35,8 @@ class ScheduledRun(Canonical):
     erp: str = ""
     crm: str = ""
     """Of polls: the CRM that is asked for won deals."""
+    entity: str = ""
+    """Of revenue follow-up: the legal entity."""
     scan: bool = False
     cutoff: CutoffRule | None = None
     """Everything that is approved when empty; only posting may do without."""
@@ -56,6 +59,7 @@ class PreparedRun(Canonical):
     posting: StartPosting | None = None
     cutoff: StartTimeToBilling | None = None
     poll: StartPoll | None = None
+    revenue: StartRevenueFollowUp | None = None
 
 
 class ScheduleActivities(ABC):

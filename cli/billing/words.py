@@ -24,6 +24,7 @@ from workflows.feedback.invoice_feedback import FOLLOWING
 from workflows.feedback.poll_changes import POLLING
 from workflows.figures import counted, held_words
 from workflows.kernel.nature import Nature
+from workflows.revenue.revenue_follow_up import FOLLOWING_UP
 
 NATURES: dict[SagaName, Nature] = {
     SagaName.TIME_TO_BILLING: CUTOFF,
@@ -39,6 +40,7 @@ NATURES: dict[SagaName, Nature] = {
     SagaName.CONTRACT_CHANGES: SERVING,
     SagaName.CLOSE_PROJECT: CLOSING,
     SagaName.REOPEN_PROJECT: REOPENING,
+    SagaName.REVENUE_FOLLOW_UP: FOLLOWING_UP,
 }
 """What kind of business each run is."""
 
@@ -86,6 +88,9 @@ def subject(saga: str) -> str:
             contract, _, number = record.rpartition(".")
             nth = f" ({number})" if number != "1" else ""
             return f"{'Closing' if name is SagaName.CLOSE_PROJECT else 'Re-opening'} of {contract}{nth}"
+        case SagaName.REVENUE_FOLLOW_UP:
+            entity, _, period = record.rpartition(".")
+            return f"Revenue of {entity} for {period} in {system}"
     return saga
 
 

@@ -122,6 +122,15 @@ expense_source = "custbody_trueup_source"
 disputed_field = "custbody_disputed"
 withholding_items = ["38"]
 write_off_items = ["39"]
+[systems.netsuite-emea.mapping.progress]
+period = "custentity_trueup_period"
+minutes_to_date = "custentity_trueup_minutes"
+minutes_in_period = "custentity_trueup_minutes_in"
+minutes_to_complete = "custentity_trueup_minutes_left"
+milestones_reached = "custentity_trueup_milestones"
+accepted_amount = "custentity_trueup_accepted"
+percent = "custentity_trueup_percent"
+accepted_on = "custentity_trueup_accepted_on"
 [systems.netsuite-emea.mapping.billing]
 invoice_approval = true
 negative_time = true
@@ -138,6 +147,7 @@ project_code_field = {code_field}
 saga_mark_field = {mark_field}
 status_keys = {{ prepared = "305", active = "310", closed = "340", completed = "330" }}
 acceptance = {{ date = {accepted_on}, by = {accepted_by}, document = {acceptance} }}
+task_estimates = true
 [systems.kantata-main.mapping.role_titles]
 solution-architect = "Solution Architect"
 consultant = "Consultant"

@@ -165,7 +165,17 @@ NETSUITE_SEED: Seed = {
 
 NETSUITE_SCHEMA: Seed = {
     "customer": [{"name": "custentity_trueup_saga", "type": "string"}],
-    "job": [{"name": "custentity_trueup_job_saga", "type": "string"}],
+    "job": [
+        {"name": "custentity_trueup_job_saga", "type": "string"},
+        {"name": "custentity_trueup_period", "type": "string"},
+        {"name": "custentity_trueup_minutes", "type": "integer"},
+        {"name": "custentity_trueup_minutes_in", "type": "integer"},
+        {"name": "custentity_trueup_minutes_left", "type": "integer"},
+        {"name": "custentity_trueup_milestones", "type": "integer"},
+        {"name": "custentity_trueup_accepted", "type": "number"},
+        {"name": "custentity_trueup_percent", "type": "number"},
+        {"name": "custentity_trueup_accepted_on", "type": "date"},
+    ],
     "salesOrder": [
         {"name": "custbody_trueup_saga", "type": "string"},
         {"name": "custbody_trueup_change", "type": "string"},

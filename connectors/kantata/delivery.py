@@ -24,6 +24,7 @@ from canonical.refs import RecordRef
 from canonical.writes import VendorWrite
 from connectors.kantata import billing_plans, feedback, marking
 from connectors.kantata.client import FILTER_LIMIT, KantataClient
+from connectors.kantata.estimates import Estimates
 from connectors.kantata.feeds import Feeds
 from connectors.kantata.records import read_record
 from connectors.kantata.settings import KantataSettings
@@ -49,6 +50,10 @@ PROGRESS = (
     "Progress is the percentage that Kantata works out over a project's tasks. Effort still to be worked is "
     "not told: a contract whose progress is measured by effort is held until somebody reports it."
 )
+ESTIMATES = (
+    "No source of estimates is named (mapping.estimate_field or mapping.task_estimates): contracts whose "
+    "revenue follows the effort are held by revenue follow-up."
+)
 COMPLETED = "The day on which a milestone was completed is not told; it counts from when it is first seen so."
 
 
@@ -59,6 +64,7 @@ class DeliverySide:
         self._system = system
         self._settings = settings
         self._feeds = Feeds(system, settings, client)
+        self._estimates = Estimates(system, settings.mapping, client)
         self._api = client
         self._marking = marking.Marking(system, client, self._feeds)
         self._traffic = client.http.traffic
@@ -69,6 +75,8 @@ class DeliverySide:
         acceptance = self._settings.mapping.acceptance is not None
         events = self._settings.subscribed_events
         limits = [EXPENSES, MARKS, COMPLETED, PROGRESS]
+        if self._settings.mapping.estimate_field is None and not self._settings.mapping.task_estimates:
+            limits.append(ESTIMATES)
         limits += ([] if events else [DELETIONS]) + ([] if acceptance else [ACCEPTANCE])
         return FeedCapabilities(
             deletions=DeletionSource.EVENTS if events else DeletionSource.LISTING,
@@ -118,6 +126,10 @@ class DeliverySide:
     async def projects(self, ids: Sequence[str]) -> list[DeliveredProject]:
         """These workspaces, archived or not."""
         return await self._feeds.projects(ids)
+
+    async def estimates(self, projects: Sequence[str]) -> dict[str, int | None]:
+        """Minutes of all of a workspace's work, from its custom field or its tasks."""
+        return await self._estimates.read(projects)
 
     # --- figures ------------------------------------------------------------------------------------
 

@@ -115,6 +115,8 @@ class Story(Wire):
     archived: bool = False
     logged_billable_time_in_minutes: int | None = None
     logged_nonbillable_time_in_minutes: int | None = None
+    time_estimate_in_minutes: int | None = None
+    parent_id: Id | None = None
     state: str | None = None
     percentage_complete: int | None = None
     updated_at: str | None = None

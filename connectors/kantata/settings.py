@@ -103,6 +103,12 @@ class KantataMapping(_Frozen):
     """States of a milestone that mean complete, in lower case (the account's own words)."""
     acceptance: AcceptanceFields | None = None
     """Without: acceptance is not told here, and a contract that asks for it is accepted at our own gate."""
+    estimate_field: int | None = None
+    """Id of the project custom field (number) that holds the hours of the whole project, done and still to be
+    done. It goes before ``task_estimates``."""
+    task_estimates: bool = False
+    """Whether the time estimates of a project's tasks add up to all of its work. Without either, revenue that
+    follows the effort is held: nobody has estimated what is still to be worked."""
     milestone_budgets: bool = True
     """Whether billable milestones carry their amount as a fixed fee (needs budget access)."""
     bill_rate_unit: Literal["units", "cents"] = "cents"

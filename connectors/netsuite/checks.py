@@ -93,7 +93,7 @@ class Checks:
         custom, constants = self.mapping.custom, self.mapping.constants
         optional = {
             "customer": {self.mapping.tax_field, custom.client_saga},
-            "job": {custom.project_saga},
+            "job": {custom.project_saga, *self.mapping.progress.named.values()},
             "salesOrder": {custom.order_saga, self.mapping.memo_field, self.mapping.purchase_order_field},
             "timeBill": {custom.time_work_date, custom.time_reverses, custom.time_source},
             "expenseReport": {custom.expense_source},

@@ -7,6 +7,7 @@ from typing import Any
 
 from canonical.change_orders import OrderChange
 from canonical.engagement import Contract
+from canonical.failures import Finding
 from canonical.operations import (
     ClientSetup,
     ContractSetup,
@@ -17,9 +18,10 @@ from canonical.operations import (
     WriteContext,
 )
 from canonical.parties import Client
+from canonical.progress import ContractProgress
 from canonical.project_closing import ErpClosure
 from canonical.writes import Landed, Shown, UndoOutcome, VendorWrite
-from connectors.netsuite import change_plans, closing_plans
+from connectors.netsuite import change_plans, closing_plans, progress_plans
 from connectors.netsuite.billing import BillingSide
 from connectors.netsuite.checks import Checks
 from connectors.netsuite.client import NetSuiteClient
@@ -144,6 +146,14 @@ class NetSuiteConnector(BillingSide):
     ) -> list[VendorWrite]:
         """Open it again, with its former values."""
         return closing_plans.reopen(self._planner, context, closure, former)
+
+    def progress_gaps(self, progress: ContractProgress) -> list[Finding]:
+        """What of a contract's progress this account has no field for."""
+        return progress_plans.gaps(self._settings.mapping, progress)
+
+    def plan_progress(self, context: WriteContext, progress: ContractProgress) -> list[VendorWrite]:
+        """The custom fields of the project."""
+        return progress_plans.progress(self._planner, context, progress)
 
     async def read_baseline(self, contract: Contract, values: Mapping[str, str]) -> ErpBaseline:
         """What NetSuite holds of the contract and its project."""

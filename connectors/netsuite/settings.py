@@ -159,6 +159,46 @@ class FeedbackRules(_Part):
     """What a journal that is applied to an invoice means."""
 
 
+class ProgressFields(_Part):
+    """Custom fields of projects (``custentity_...``) for what revenue is computed from, each for all lines of
+    the project together. REST documents no field of NetSuite's own that takes effort, cost and acceptance
+    from outside; the account's revenue rules, or a script of its own, read these (assumption).
+    """
+
+    period: str | None = None
+    """Text: the month that the fields are of, for example ``2026-10``."""
+    minutes_to_date: str | None = None
+    """Integer number. With ``minutes_to_complete`` needed for revenue by input."""
+    minutes_in_period: str | None = None
+    """Integer number; may be negative where closed periods are corrected."""
+    minutes_to_complete: str | None = None
+    """Integer number."""
+    cost_to_date: str | None = None
+    """Decimal number, in the project's currency: expenses. The cost of time NetSuite has itself."""
+    cost_in_period: str | None = None
+    milestones: str | None = None
+    """Integer number: how many there are."""
+    milestones_reached: str | None = None
+    """Integer number. This or ``accepted_amount`` is needed for revenue by output."""
+    accepted_amount: str | None = None
+    """Decimal number: contract price of the milestones reached."""
+    percent: str | None = None
+    """Decimal number: of lines by output that have no milestones."""
+    accepted_on: str | None = None
+    """Date: needed for revenue at a point in time."""
+
+    @property
+    def decimals(self) -> frozenset[str]:
+        """Fields whose values are JSON numbers and carried as text until then."""
+        own = (self.cost_to_date, self.cost_in_period, self.accepted_amount, self.percent)
+        return frozenset(name for name in own if name is not None)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What is named, by measure."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+
 class DimensionMap(_Part):
     """Where one of our dimensions goes on an order line (NetSuite: department, class, location)."""
 
@@ -232,6 +272,7 @@ class NetSuiteMapping(_Part):
     custom: CustomFields = CustomFields()
     billing: BillingRules = BillingRules()
     feedback: FeedbackRules = FeedbackRules()
+    progress: ProgressFields = ProgressFields()
     constants: dict[str, dict[str, Any]] = {}
     """Record type -> further fields that this account makes mandatory, in NetSuite's JSON."""
     account_timezone: Annotated[str, AfterValidator(_zone)] = "UTC"

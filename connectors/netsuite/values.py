@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from canonical.money import round_to
@@ -30,7 +31,7 @@ def canonical_values(mapping: NetSuiteMapping, record_type: str, record: Mapping
                 "legal_entity": _entity(mapping, wire.ref_id(record.get("subsidiary"))),
             }
         case "job":
-            return job_values(mapping, JobRecord.model_validate(record))
+            return job_values(mapping, JobRecord.model_validate(record)) | progress_values(mapping, record)
         case "billingSchedule":
             remaining = record.get("numberRemaining")
             return {
@@ -116,6 +117,23 @@ def job_values(mapping: NetSuiteMapping, job: JobRecord) -> dict[str, Any]:
         "billing_type": job.billing_type,
         "status": to.project_state(mapping, job.status, inactive=job.inactive),
     }
+
+
+def progress_values(mapping: NetSuiteMapping, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a project shows of progress, by measure: numbers as plain digits, nothing as empty text."""
+    return {
+        f"progress.{measure}": plain_text(record.get(field))
+        for measure, field in mapping.progress.named.items()
+    }
+
+
+def plain_text(value: Any) -> str:
+    """A value as text that does not depend on how a number is written."""
+    if value is None:
+        return ""
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return wire.plain(Decimal(value))
+    return str(value)
 
 
 def order_values(mapping: NetSuiteMapping, order: OrderRecord) -> dict[str, Any]:

@@ -77,15 +77,19 @@ def decimal(value: Any) -> Decimal:
         raise ValueError(f"{value!r} is not a number") from None
 
 
-def numbers(body: Any) -> Any:
-    """``body`` with the number fields as decimals, ready to be encoded as JSON numbers."""
+def numbers(body: Any, more: frozenset[str] = frozenset()) -> Any:
+    """``body`` with the number fields as decimals, ready to be encoded as JSON numbers; ``more``: the
+    account's own number fields.
+    """
     if isinstance(body, Mapping):
         return {
-            key: decimal(value) if key in NUMBERS and isinstance(value, str) else numbers(value)
+            key: decimal(value)
+            if (key in NUMBERS or key in more) and isinstance(value, str)
+            else numbers(value, more)
             for key, value in body.items()
         }
     if isinstance(body, (list, tuple)):
-        return [numbers(item) for item in body]
+        return [numbers(item, more) for item in body]
     return body
 
 

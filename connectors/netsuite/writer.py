@@ -45,6 +45,9 @@ class Writer:
         self.client = client
         self.mapping = mapping
 
+    def _numbers(self, body: Any) -> Any:
+        return wire.numbers(body, self.mapping.progress.decimals)
+
     async def send(self, write: VendorWrite) -> Landed:
         """Make the call once. Answers are empty (204): what only NetSuite makes, the read-back brings.
 
@@ -59,7 +62,7 @@ class Writer:
             fill(write.path, write.path_values),
             what=write.title,
             write=True,
-            body=wire.numbers(write.body),
+            body=self._numbers(write.body),
             query=write.query or None,
             headers=write.headers,
             record=None if write.target is None else self.client.ref(write.record_type, str(write.target)),
@@ -100,7 +103,7 @@ class Writer:
             return Landed(id=str(write.target)) if held is None else None
         if write.kind is WriteKind.UPDATE:
             record = await self._current(write)
-            if record is None or not wire.shows_all(record, wire.numbers(write.body)):
+            if record is None or not wire.shows_all(record, self._numbers(write.body)):
                 return None
             return self._landed(write.record_type, str(write.target), record)
         record = await self._search(write)
@@ -154,7 +157,7 @@ class Writer:
                 key=write.key,
                 remedy="Credit an issued invoice; undo a rejected one and draft it anew.",
             )
-        body = wire.numbers(write.body)
+        body = self._numbers(write.body)
         changes = {name: value for name, value in body.items() if not _same(record.get(name), value)}
         for fixed in FIXED.get(write.record_type, ()):
             if fixed in changes:

@@ -33,6 +33,7 @@ from ledger.tables.person import Person
 from ledger.tables.posting import Posting
 from ledger.tables.project_closing import ProjectClosing
 from ledger.tables.rate_version import RateVersion
+from ledger.tables.revenue import ContractRevenue, ProgressInput
 from ledger.tables.saga import Saga
 from ledger.tables.tombstone import Tombstone
 
@@ -51,6 +52,7 @@ __all__ = [
     "CapUse",
     "ChangeOrderTable",
     "ContractReach",
+    "ContractRevenue",
     "ContractVersion",
     "Cursor",
     "Decision",
@@ -71,6 +73,7 @@ __all__ = [
     "Person",
     "Piece",
     "Posting",
+    "ProgressInput",
     "ProjectClosing",
     "RateVersion",
     "Repricing",

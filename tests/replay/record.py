@@ -24,6 +24,7 @@ from tests.e2e.firm import Firm, Handle, local_firm, parked
 from tests.replay.billing import BILLING_STORIES, ended
 from tests.replay.changes import CHANGE_STORIES
 from tests.replay.closings import CLOSE_STORIES
+from tests.replay.revenue import REVENUE_STORIES
 
 HISTORIES = Path(__file__).parent / "histories"
 _HOST = re.compile(r'"identity":"[^"]*"')
@@ -150,7 +151,8 @@ STORIES: tuple[Callable[[Firm], Awaitable[Handle]], ...] = (
     continued_as_new_then_complete,
     planned,
 )
-NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *BILLING_STORIES, *CLOSE_STORIES))
+MONTH_STORIES = (*BILLING_STORIES, *REVENUE_STORIES)
+NAMES = tuple(story.__name__ for story in (*STORIES, *CHANGE_STORIES, *CLOSE_STORIES, *MONTH_STORIES))
 """Of all recorded histories."""
 
 
@@ -171,7 +173,7 @@ async def record(names: list[str]) -> None:
                 if not names or change.__name__ in names:
                     await _keep(firm, change.__name__, await change(firm))
             month = Month(firm)
-            for number, billing in enumerate(BILLING_STORIES, 1):
+            for number, billing in enumerate(MONTH_STORIES, 1):
                 if names and billing.__name__ not in names:
                     continue
                 # The vendors count on from the highest id that they hold: each story has ids far above those.
@@ -182,7 +184,7 @@ async def record(names: list[str]) -> None:
                 await _keep(firm, billing.__name__, run)
             closings = Closings(firm)
             closings.contracts = month.contracts
-            for number, closing in enumerate(CLOSE_STORIES, len(BILLING_STORIES) + 1):
+            for number, closing in enumerate(CLOSE_STORIES, len(MONTH_STORIES) + 1):
                 if not names or closing.__name__ in names:
                     closings.ids = itertools.count(number * 1_000_000)
                     run = await closing(closings)

@@ -70,6 +70,10 @@ def test_every_recorded_history_has_its_story() -> None:
         ("billing_posting_after_continuing", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
         ("billing_new_rates", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
         ("billing_retainer_ended", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
+        ("revenue_followed", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
+        ("revenue_parked_and_repaired", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
+        ("revenue_stopped", "EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED"),
+        ("revenue_planned", "EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED"),
     ],
 )
 def test_a_history_is_what_its_name_says(name: str, last: str) -> None:

@@ -23,6 +23,7 @@ from tests.workflows.closing import CloseStubs, ClosingSystemStubs
 from tests.workflows.driver import Kernel
 from tests.workflows.opportunity import FirmStubs, RuleStubs
 from tests.workflows.probe import Probe
+from tests.workflows.revenue import RevenueStubs
 from tests.workflows.stubs import LedgerStubs, SystemStubs
 from wiring.workers import WORKFLOWS, sandbox
 
@@ -70,6 +71,7 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
         ledger, systems, rules, firm = LedgerStubs(), SystemStubs(), RuleStubs(), FirmStubs()
         billing, invoicing, posting, feed = BillingStubs(), InvoicingStubs(), PostingStubs(), FeedStubs()
         closings, closing_systems = CloseStubs(), ClosingSystemStubs()
+        revenue = RevenueStubs()
         async with AsyncExitStack() as workers:
             await workers.enter_async_context(
                 Worker(
@@ -108,6 +110,7 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
                         closings.agree,
                         closings.reopening,
                         closings.reopen,
+                        revenue.list_contracts,
                     ],
                 )
             )
@@ -161,6 +164,9 @@ async def served() -> AsyncIterator[WorkflowEnvironment]:
                             closing_systems.close_erp,
                             closing_systems.reopen_erp,
                             closing_systems.project_status,
+                            revenue.measure,
+                            revenue.send_progress,
+                            revenue.read_revenue,
                         ],
                         max_heartbeat_throttle_interval=timedelta(seconds=0.2),
                     )

@@ -23,6 +23,7 @@ from workflows.feedback.poll_changes import PollChanges
 from workflows.kernel.children import Run
 from workflows.kernel.core import activity_name
 from workflows.publish import at_start
+from workflows.revenue.revenue_follow_up import RevenueFollowUp
 
 DUE = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 """Set by the server on what a schedule starts: when it was due."""
@@ -44,7 +45,7 @@ class Scheduled:
             result_type=PreparedRun,
             **config,
         )
-        start: StartSaga | None = prepared.posting or prepared.cutoff or prepared.poll
+        start: StartSaga | None = prepared.posting or prepared.cutoff or prepared.poll or prepared.revenue
         if start is None:
             return "nothing to start"
         return await self._carry(start, prepared)
@@ -55,6 +56,8 @@ class Scheduled:
             run = TimeToBilling.run
         elif prepared.poll is not None:
             run = PollChanges.run
+        elif prepared.revenue is not None:
+            run = RevenueFollowUp.run
         try:
             # Whatever becomes of this workflow, the run goes on: it is what an operator stops.
             running = await workflow.start_child_workflow(

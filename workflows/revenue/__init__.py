@@ -1,0 +1,1 @@
+"""Revenue follow-up: what the ERP recognises revenue by, and what it made of it."""
