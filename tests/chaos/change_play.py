@@ -75,10 +75,13 @@ def change_of(seed: int, contract: Contract) -> tuple[TermsDelta, dict[str, Any]
             return TermsDelta(add=(more(contract, "5000"),)), wanted(lines, 35_000, 100_000)
         case 2:
             lines = {"Advisory": 28_000, "Implementation": 120_000}
+            assert rollout.schedule is not None
+            last = rollout.schedule.dates[-1]
+            later = last.model_copy(update={"amount": eur(str(last.amount.amount + 20_000))})
             delta = TermsDelta(
                 change=(
                     LineDelta(key=advice.key, amount=eur("-2000")),
-                    LineDelta(key=rollout.key, amount=eur("20000")),
+                    LineDelta(key=rollout.key, amount=eur("20000"), put_dates=(later,)),
                 ),
                 end=date(2027, 9, 30),
             )
