@@ -60,12 +60,16 @@ class Size:
     """Of every rate."""
     rate: float
     """Events a second at which the times are taken."""
-    ladder: tuple[float, ...]
-    """Rates that are tried until one is not held."""
+    faster: tuple[float, ...]
+    """Rates that are tried upwards until one is not held."""
+    slower: tuple[float, ...]
+    """Rates that are tried downwards until one is held, where ``rate`` is not."""
 
 
-FULL = Size(60, 5, (8, 11, 14, 18, 24, 32))
-SHORT = Size(6, 2, (3,))
+FULL = Size(60, 5, (6, 8, 11, 14, 18), (4, 3, 2))
+SHORT = Size(6, 2, (3,), (1,))
+SERVED = ("workflows,ledger,sf-main", "netsuite-emea,kantata-main,hr-export,bench")
+"""Queues of each worker process: a process of Python is one core."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,14 @@ class Events:
         self.told = 0
 
     async def open(self) -> None:
-        """Configure and start the gateway, then a worker."""
+        """Configure and start two workers, then the gateway."""
         os.environ[SECRET] = WHSEC
         (self.port,) = free_ports(1)
         with self.firm.stack.config.open("a") as file:
             file.write(CONFIG.format(port=self.port))
         self.firm.settings = self.firm.stack.settings()
-        await self.firm.add_worker()
+        for served in SERVED:
+            await self.firm.add_worker(served)
         self.gateway = Gateway(self.firm.stack.config)
         await asyncio.to_thread(self.gateway.start)
         self.ledger = await open_ledger(self.firm.settings)
@@ -223,8 +228,8 @@ async def soon_shown(firm: BenchFirm, size: Size, slow: int = SLOW) -> Part:
         first = await events.at(size.rate, size.seconds)
         paths = await events.paths([one for one in first.shown if one.written is not None])
         ladder = [first]
-        for rate in size.ladder:
-            if not ladder[-1].held:
+        for rate in size.faster if first.held else size.slower:
+            if ladder[-1].held is not first.held:
                 break
             ladder.append(await events.at(rate, size.seconds))
         await firm.latency(0)

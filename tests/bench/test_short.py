@@ -64,7 +64,7 @@ async def test_killed_workers_send_nothing_again_that_had_arrived(firm: BenchFir
 async def test_an_invoice_that_is_told_of_is_shown(tmp_path: Path) -> None:
     one = BenchFirm(tmp_path)
     try:
-        part = await soon_shown(await one.open(), Size(seconds=2, rate=2, ladder=(3,)), slow=20)
+        part = await soon_shown(await one.open(), Size(seconds=2, rate=2, faster=(3,), slower=(1,)), slow=20)
     finally:
         await one.close()
     assert part.missed() == []
