@@ -226,7 +226,7 @@ class Runs:
             await asyncio.sleep(0.2)
         raise AssertionError(f"nobody proposes a credit of {project.contract}")
 
-    async def group_of(self, project: Project, *, patience: float = 60) -> Run:
+    async def group_of(self, project: Project, *, patience: float = 120) -> Run:
         """The latest run of the group that bills a contract."""
         give_up = time.monotonic() + patience
         while time.monotonic() < give_up:

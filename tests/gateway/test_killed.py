@@ -15,4 +15,4 @@ async def test_every_event_that_got_a_2xx_takes_effect_exactly_once(tmp_path: Pa
     verdict = await run(tmp_path, seconds=8, rate=50, kills=2)
     assert verdict.good, verdict
     assert verdict.unanswered > 0, "nobody noticed the kills: they proved nothing"
-    assert verdict.accepted > 100
+    assert verdict.accepted > 20, "there was nothing to lose"

@@ -24,7 +24,7 @@ from workflows.kernel import core
 from workflows.opportunity_to_project import OpportunityToProject
 from workflows.saga import Saga
 
-WITHOUT_ATTRIBUTES = ("planned", "billing_posting_continued_as_new")
+WITHOUT_ATTRIBUTES = ("planned", "revenue_planned", "billing_posting_continued_as_new")
 """A plan writes no search attributes; nor does a run that goes on as another one before anything happened."""
 
 

@@ -129,7 +129,7 @@ def test_an_account_may_refuse_workers_of_another_entity(site: Account) -> None:
 
 
 def test_the_surplus_call_is_refused_and_not_an_earlier_one(site: Account) -> None:
-    site.settings(concurrency_limit=5, latency_ms=400)
+    site.settings(concurrency_limit=5, latency_ms=2_000)
     started, held = threading.Barrier(5), threading.Event()
 
     def read(wait: bool) -> tuple[int, float]:
@@ -143,9 +143,9 @@ def test_the_surplus_call_is_refused_and_not_an_earlier_one(site: Account) -> No
 
     with ThreadPoolExecutor(8) as pool:
         five = [pool.submit(read, True) for _ in range(5)]
-        time.sleep(0.2)
+        time.sleep(0.5)
         status, took = read(False)
-        assert (status, took < 0.35) == (429, True), "refused on arrival, without waiting its turn"
+        assert (status, took < 1.5) == (429, True), "refused on arrival, without waiting its turn"
         assert [f.result()[0] for f in five] == [200] * 5
     site.settings(latency_ms=0)
     assert site.control("calls", method="GET")["peak_in_flight"] == 6
