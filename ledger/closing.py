@@ -22,8 +22,15 @@ class Closing(Rolling):
     """Facts of a close."""
 
     @unbroken
-    async def in_flight(self, legal_entity: str) -> list[InFlight]:
-        """Lines of an entity that stand in batches without an outcome, by system and purpose."""
+    async def in_flight(
+        self, legal_entity: str | None = None, *, contract_key: str | None = None
+    ) -> list[InFlight]:
+        """Lines that stand in batches without an outcome, by system and purpose.
+
+        Args:
+            legal_entity: only its lines.
+            contract_key: only that contract's.
+        """
         keys = (col(Batch.system), col(Batch.purpose), col(BillableItem.currency))
         figures = (
             func.count(),
@@ -35,12 +42,14 @@ class Closing(Rolling):
             columns(*keys, *figures)
             .join(BatchLine, col(BatchLine.batch_id) == col(Batch.id))
             .join(BillableItem, col(BillableItem.id) == col(BatchLine.item_id))
-            .where(
-                col(BatchLine.state) == LineState.OPEN.value, col(BillableItem.legal_entity) == legal_entity
-            )
+            .where(col(BatchLine.state) == LineState.OPEN.value)
             .group_by(*keys)
             .order_by(*keys)
         )
+        if legal_entity is not None:
+            query = query.where(col(BillableItem.legal_entity) == legal_entity)
+        if contract_key is not None:
+            query = query.where(col(BillableItem.contract_key) == contract_key)
         async with self.reading() as session:
             rows = list(await (await session.connection()).execute(query))
         return [

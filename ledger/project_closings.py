@@ -10,7 +10,6 @@ from sqlalchemy import select as columns
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from canonical.batches import LineState
 from canonical.causes import Cause
 from canonical.change_orders import ChangeOrderState
 from canonical.failures import Conflict, Defect
@@ -21,7 +20,6 @@ from canonical.outgoing import OutgoingType, ProjectChanged
 from canonical.project_closing import ClosingFact, ClosingState, Former, OpenDocument, RetainerLeft
 from canonical.refs import RecordRef
 from canonical.saga import Actor, SagaStatus
-from canonical.unbilled import InFlight
 from ledger.audit import DECISIONS_CHAIN, AuditTrail
 from ledger.billing_rows import DocumentRow
 from ledger.core import unbroken
@@ -32,7 +30,6 @@ from ledger.people import actor_facts, actor_of
 from ledger.rows import AuditEntry, ProjectClosingRow
 from ledger.tables.accounts import RetainerMovement
 from ledger.tables.allocation import Allocation
-from ledger.tables.batch import Batch, BatchLine
 from ledger.tables.billable_item import BillableItem
 from ledger.tables.change_order import ChangeOrderTable
 from ledger.tables.invoice_state import InvoiceState
@@ -214,40 +211,6 @@ class ProjectClosings(AuditTrail, Outgoing):
             return await self._shown_closing(session, row)
 
     # --- what stands in the way -------------------------------------------------------------------------
-
-    @unbroken
-    async def contract_in_flight(self, contract_key: str) -> list[InFlight]:
-        """Lines of a contract that stand in batches without an outcome, by system and purpose."""
-        keys = (col(Batch.system), col(Batch.purpose), col(BillableItem.currency))
-        figures = (
-            func.count(),
-            func.sum(col(BillableItem.minutes)),
-            func.sum(col(BillableItem.priced_minor)),
-            func.min(col(Batch.created_at)),
-        )
-        query = (
-            columns(*keys, *figures)
-            .join(BatchLine, col(BatchLine.batch_id) == col(Batch.id))
-            .join(BillableItem, col(BillableItem.id) == col(BatchLine.item_id))
-            .where(
-                col(BatchLine.state) == LineState.OPEN.value, col(BillableItem.contract_key) == contract_key
-            )
-            .group_by(*keys)
-            .order_by(*keys)
-        )
-        async with self.reading() as session:
-            rows = list(await (await session.connection()).execute(query))
-        return [
-            InFlight(
-                system=system,
-                purpose=purpose,
-                items=items,
-                minutes=int(minutes or 0),
-                amount=Money.of_minor(int(minor or 0), currency) if currency else None,
-                since=since,
-            )
-            for system, purpose, currency, items, minutes, minor, since in rows
-        ]
 
     @unbroken
     async def contract_corrections(self, contract_key: str) -> int:

@@ -108,6 +108,7 @@ PASSED_THROUGH = (
     "workflows.state",
     "workflows.billing.posting",
     "workflows.billing.proof",
+    "workflows.closing.writing",
 )
 """What the workflow sandbox need not load anew for every run: everything but the modules that define a
 workflow. Loading the kernel took 30 ms of processor time a run, more than the rest of a short saga. That

@@ -162,7 +162,7 @@ class CloseActivitiesOver(CloseActivities):
         documents = await self.ledger.contract_documents(key)
         return LedgerReading(
             groups=tuple(groups),
-            in_flight=tuple(await self.ledger.contract_in_flight(key)),
+            in_flight=tuple(await self.ledger.in_flight(contract_key=key)),
             corrections=await self.ledger.contract_corrections(key),
             documents=open_documents(documents),
             events=tuple(events_open(contract, await self._billed(key), await self.ledger.opening(key))),

@@ -132,7 +132,7 @@ async def test_facts_are_those_of_the_contract(ledger: Ledger) -> None:
     assert issued.record_id == "880"
     assert await ledger.unbilled_groups(contract_key=CONTRACT) == []
     assert await ledger.contract_documents("other") == []
-    assert await ledger.contract_in_flight(CONTRACT) == []
+    assert await ledger.in_flight(contract_key=CONTRACT) == []
     assert await ledger.contract_retainers(CONTRACT) == []
     assert await ledger.contract_corrections(CONTRACT) == 0
     source = line(1)

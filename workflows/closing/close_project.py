@@ -16,7 +16,6 @@ from activities.contracts import (
     CloseInDelivery,
     CloseInErp,
     ClosingSubject,
-    DealCloseActivities,
     DeliveryCloseActivities,
     DeliveryFacts,
     DeliveryToClose,
@@ -28,24 +27,17 @@ from activities.contracts import (
     ReadErpFacts,
     ReadLedgerFacts,
     StartCloseProject,
-    StepOutcome,
-    TellDeal,
 )
-from activities.options import CallClass
 from canonical.causes import Queue
 from canonical.names import LEDGER_QUEUE, LEDGER_SYSTEM, SagaName, system_queue
 from canonical.project_closing import ClosingFact, DeliveryClosure, ErpClosure, ErpReading, LedgerReading
 from canonical.saga import Actor, GateDecision, SagaStatus, SagaView, StepKind
+from workflows.closing.writing import tell, write
 from workflows.kernel.handlers import SagaHandlers
 from workflows.kernel.nature import Nature
 from workflows.saga import Saga
 
-READ, BUILD, PIVOT, FORWARD = (
-    StepKind.READ,
-    StepKind.COMPENSATABLE,
-    StepKind.PIVOT,
-    StepKind.FORWARD_ONLY,
-)
+READ, PIVOT = StepKind.READ, StepKind.PIVOT
 CLOSING = Nature(
     owner=Queue.BILLING,
     cancel_too_late="Cancel came after the project was closed: `trueup reopen-project` opens it again",
@@ -88,7 +80,7 @@ class CloseProject(SagaHandlers):
         if not subject.agreed:
             steps = await self.close_everywhere(subject)
             await self.agree(subject, steps)
-        await self.tell(subject)
+        await tell(self.saga, self.wanted.contract, self.wanted.number, subject.deal)
         self.saga.state.conclusion = f"The projects of {self.wanted.contract} are closed."
 
     async def read(self) -> ClosingSubject:
@@ -285,7 +277,8 @@ class CloseProject(SagaHandlers):
     async def close_one(self, one: DeliveryToClose) -> None:
         """One delivery project."""
         step = self.named("delivery", one.delivery_key)
-        outcome: StepOutcome = await self.saga.step(
+        await write(
+            self.saga,
             step,
             f"Close {one.delivery_key} for time in {one.system}",
             DeliveryCloseActivities.close_project,
@@ -302,19 +295,16 @@ class CloseProject(SagaHandlers):
                     round=self.round,
                 ),
             ),
-            kind=BUILD,
-            queue=system_queue(one.system),
-            call=CallClass.WRITE,
             system=one.system,
         )
-        self.saga.keep(outcome)
 
     async def close_finance(self, subject: ClosingSubject) -> dict[str, str]:
         """The contract's project in the ERP; answers the step that did it."""
         assert subject.project is not None
         erp = self.start.system
         step = f"erp.{erp}"
-        outcome: StepOutcome = await self.saga.step(
+        await write(
+            self.saga,
             step,
             f"Close the project in {erp}",
             ErpCloseActivities.close_project,
@@ -329,12 +319,8 @@ class CloseProject(SagaHandlers):
                     number=self.wanted.number,
                 ),
             ),
-            kind=BUILD,
-            queue=system_queue(erp),
-            call=CallClass.WRITE,
             system=erp,
         )
-        self.saga.keep(outcome)
         return {step: self.wanted.contract}
 
     async def agree(self, subject: ClosingSubject, steps: dict[str, str]) -> None:
@@ -361,27 +347,3 @@ class CloseProject(SagaHandlers):
             queue=LEDGER_QUEUE,
             system=LEDGER_SYSTEM,
         )
-
-    async def tell(self, subject: ClosingSubject) -> None:
-        """Sales see it on the deal, where the contract has one."""
-        if subject.deal is None:
-            return
-        step, crm = "status", subject.deal.system
-        outcome: StepOutcome = await self.saga.step(
-            step,
-            f"Status of the deal in {crm}",
-            DealCloseActivities.project_status,
-            TellDeal(
-                saga=self.saga.ref,
-                step=step,
-                system=crm,
-                contract=self.wanted.contract,
-                number=self.wanted.number,
-                deal=subject.deal,
-            ),
-            kind=FORWARD,
-            queue=system_queue(crm),
-            call=CallClass.WRITE,
-            system=crm,
-        )
-        self.saga.keep(outcome)

@@ -13,30 +13,22 @@ from activities.contracts import (
     CloseActivities,
     CloseInDelivery,
     CloseInErp,
-    DealCloseActivities,
     DeliveryCloseActivities,
     ErpCloseActivities,
     ReadReopening,
     ReopeningSubject,
     StartReopenProject,
-    StepOutcome,
-    TellDeal,
 )
-from activities.options import CallClass
 from canonical.causes import Queue
-from canonical.names import LEDGER_QUEUE, LEDGER_SYSTEM, SagaName, system_queue
+from canonical.names import LEDGER_QUEUE, LEDGER_SYSTEM, SagaName
 from canonical.project_closing import DeliveryClosure, ErpClosure, Former
 from canonical.saga import SagaStatus, SagaView, StepKind
+from workflows.closing.writing import tell, write
 from workflows.kernel.handlers import SagaHandlers
 from workflows.kernel.nature import Nature
 from workflows.saga import Saga
 
-READ, BUILD, PIVOT, FORWARD = (
-    StepKind.READ,
-    StepKind.COMPENSATABLE,
-    StepKind.PIVOT,
-    StepKind.FORWARD_ONLY,
-)
+READ, PIVOT = StepKind.READ, StepKind.PIVOT
 REOPENING = Nature(
     owner=Queue.BILLING,
     cancel_too_late="Cancel came after the project was re-opened: close it again",
@@ -83,7 +75,7 @@ class ReopenProject(SagaHandlers):
             delivered = [one for one in subject.former if one.system != self.start.system]
             await self.saga.together(*(self.open_delivery(one) for one in delivered))
             await self.agree()
-        await self.tell(subject)
+        await tell(self.saga, self.wanted.contract, self.wanted.number, subject.deal)
         self.saga.state.conclusion = f"The projects of {self.wanted.contract} are open again."
 
     async def read(self) -> ReopeningSubject:
@@ -114,7 +106,8 @@ class ReopenProject(SagaHandlers):
     async def open_finance(self, subject: ReopeningSubject, former: Former) -> None:
         """The contract's project in the ERP."""
         step = f"erp.{former.system}"
-        outcome: StepOutcome = await self.saga.step(
+        await write(
+            self.saga,
             step,
             f"Open the project in {former.system} again",
             ErpCloseActivities.reopen_project,
@@ -130,17 +123,14 @@ class ReopenProject(SagaHandlers):
                 ),
                 former=former,
             ),
-            kind=BUILD,
-            queue=system_queue(former.system),
-            call=CallClass.WRITE,
             system=former.system,
         )
-        self.saga.keep(outcome)
 
     async def open_delivery(self, former: Former) -> None:
         """One delivery project."""
         step = f"delivery.{former.key}"
-        outcome: StepOutcome = await self.saga.step(
+        await write(
+            self.saga,
             step,
             f"Open {former.key} in {former.system} again",
             DeliveryCloseActivities.reopen_project,
@@ -157,12 +147,8 @@ class ReopenProject(SagaHandlers):
                 ),
                 former=former,
             ),
-            kind=BUILD,
-            queue=system_queue(former.system),
-            call=CallClass.WRITE,
             system=former.system,
         )
-        self.saga.keep(outcome)
 
     async def agree(self) -> None:
         """Open from here on: time is taken again, held time can be let go."""
@@ -182,27 +168,3 @@ class ReopenProject(SagaHandlers):
             queue=LEDGER_QUEUE,
             system=LEDGER_SYSTEM,
         )
-
-    async def tell(self, subject: ReopeningSubject) -> None:
-        """Sales see it on the deal, where the contract has one."""
-        if subject.deal is None:
-            return
-        step, crm = "status", subject.deal.system
-        outcome: StepOutcome = await self.saga.step(
-            step,
-            f"Status of the deal in {crm}",
-            DealCloseActivities.project_status,
-            TellDeal(
-                saga=self.saga.ref,
-                step=step,
-                system=crm,
-                contract=self.wanted.contract,
-                number=self.wanted.number,
-                deal=subject.deal,
-            ),
-            kind=FORWARD,
-            queue=system_queue(crm),
-            call=CallClass.WRITE,
-            system=crm,
-        )
-        self.saga.keep(outcome)
