@@ -56,6 +56,7 @@ graceful_shutdown_seconds = 10
 [worker.slots]
 netsuite-emea = 5
 kantata-main = 5
+sf-main = 16
 
 [retry]
 {retry}
