@@ -139,8 +139,13 @@ def reprice(
         return whole
     # Each minute is worth the rate once, however the item was split.
     missing = whole.amount.minor - price.amount.minor - sum(part.amount.minor for part in item.billed)
-    # What adjustments that are not billed yet should come to.
-    wanted = missing - sum(one.settled.minor for one in item.adjusted)
+    on_invoices = sum(part.amount.minor for one in item.adjusted for part in one.billed)
+    given_up = sum(one.settled.minor for one in item.adjusted) - on_invoices
+    # What adjustments that are not billed yet should come to. What was given up is not asked for again; it
+    # was never billed, so it is nothing to give back either.
+    wanted = missing - on_invoices
+    if wanted > 0:
+        wanted = max(0, wanted - given_up)
     unbilled = sum(one.unbilled.minor for one in item.adjusted)
     if item.rate is not None and (item.rate.amount, item.rate.currency) == (rate.amount, rate.currency):
         # Decided before. A part that was cut to the cent has whole minutes all the same: no difference.

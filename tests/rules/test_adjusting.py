@@ -134,6 +134,19 @@ def test_a_rate_that_falls_again_lowers_what_is_not_billed_before_it_credits() -
     ]
 
 
+def test_what_was_given_up_is_not_given_back_when_the_rate_falls_again() -> None:
+    """The client was never asked for it: what stands on the invoice is still the least that it owes."""
+    given_up = Adjusted("A1", eur("0"), eur("80"))
+    item = worked(0, "0", part("1200", 480), adjusted=(given_up,))
+    for lower in ("155", "150"):
+        assert not changed(item, lower, 3).changes
+    less = changed(item, "140", 3)
+    assert [(invoice, one.amount) for invoice, one in less.credits] == [("I/2026-02/1", eur("80"))]
+    more = changed(item, "170", 3).further
+    assert more is not None
+    assert more.amount.amount == 80
+
+
 @pytest.mark.parametrize("new", ["160", "140", "151.37"])
 def test_a_split_line_is_worth_the_new_rate_once_in_all(new: str) -> None:
     """A cap has cut the line at a third of a minute: all its minutes together are worth the rate."""
