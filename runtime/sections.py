@@ -170,9 +170,9 @@ class BillingSection(Section):
 
     piece_lines: int = Field(default=5_000, ge=1, le=50_000)
     """Lines of one piece: some twenty events of history, and what a killed worker looks at again."""
-    pieces_at_once: int = Field(default=2, ge=1, le=16)
+    pieces_at_once: int = Field(default=3, ge=1, le=16)
     """One piece's last batches run beside the next one's first, so that no call slot of the ERP is idle."""
-    batches_at_once: int = Field(default=8, ge=1, le=64)
+    batches_at_once: int = Field(default=12, ge=1, le=64)
     """Batches in flight of one piece; the connector's own limit decides how many calls that are."""
     approval_seconds: float = Field(default=3, gt=0, le=5)
     """How old the reading of an approval may be when its batch goes out."""

@@ -28,9 +28,9 @@ class Pace(Canonical):
 
     piece_lines: int = 5_000
     """Lines of a piece: some twenty events of history each, and what a killed worker looks at again."""
-    pieces_at_once: int = 2
+    pieces_at_once: int = 3
     """One piece's last batches run beside the next one's first, so that no call slot of the ERP is idle."""
-    batches_at_once: int = 8
+    batches_at_once: int = 12
     """Batches in flight of one piece. The connector's own limit decides how many calls that are; more batches
     than calls keep the calls busy while others read approvals or commit."""
     approval_seconds: float = 3
