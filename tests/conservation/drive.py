@@ -26,11 +26,12 @@ from canonical.money import Money
 from canonical.saga import Actor, GateDecision, GateOutcome, GateRequest, SagaView
 from cli.local.config import QUICK_RETRY
 from ledger.store import Ledger
+from rules.review import BILL, GIVE_UP
 from runtime.search_attributes import SAGA_STATUS
 from tests.chaos.firm import ROLES, ChaosFirm, Zygote
 from tests.conservation import seeding, vendor
 from tests.conservation.generate import Case, Entry, Event
-from tests.conservation.terms import DECIMALS, Verdict
+from tests.conservation.terms import DECIMALS, NewRates, Verdict
 from tests.e2e.billing_firm import Month
 from tests.e2e.billing_terms import Run
 from tests.e2e.firm import Firm
@@ -45,7 +46,8 @@ POLL = 0.1
 QUIET, STILL = 6, 30
 """So many looks without any run, or with stuck ones only, until a run counts as over."""
 FIRM_RUNS = (
-    "WorkflowType IN ('BillContract', 'CreditInvoice', 'PostApprovedTime') AND ExecutionStatus = 'Running'"
+    "WorkflowType IN ('BillContract', 'ChangeRates', 'CreditInvoice', 'PostApprovedTime')"
+    " AND ExecutionStatus = 'Running'"
 )
 
 
@@ -62,6 +64,8 @@ class Books:
     """The last refusal of a decision, by run."""
     decided: int = 0
     """Gates decided."""
+    choices: dict[str, str] = field(default_factory=dict)
+    """What is chosen at a run's gates, by its id, where it is not the first that is offered."""
 
     # --- what there is ----------------------------------------------------------------------------------
 
@@ -127,6 +131,22 @@ class Books:
                 project_code=seeding.code_of(case.terms),
             )
             await self.attend(await start_run(self.firm.client, command), {}, 120)
+
+    async def rate(self, cases: Sequence[Case]) -> AsyncIterator[list[tuple[Case, NewRates]]]:
+        """Rates that change between the months: one change of every contract at a time, each decided."""
+        for number in range(max((len(case.rates) for case in cases), default=0)):
+            changing = [(case, case.rates[number]) for case in cases if number < len(case.rates)]
+            runs = []
+            for case, change in changing:
+                rates = seeding.card(case.terms, change.spans, 2 + number)
+                command = self.month.starts.rates(
+                    seeding.PSA, seeding.ERP, case.terms.key, rates, "agreed with the client"
+                )
+                self.choices[command.saga_id] = BILL if change.bills else GIVE_UP
+                runs.append(await start_run(self.firm.client, command))
+            for run in runs:
+                await self.attend(run, {}, 120)
+            yield changing
 
     async def psa(self, method: str, path: str, body: Any) -> Any:
         """A call of delivery's own API, as its users' browser makes it.
@@ -234,7 +254,7 @@ class Books:
                 outcome=GateOutcome.AMEND if amendment else GateOutcome.APPROVE,
                 actor=CARLA,
                 reason="looked at it",
-                choice=next(iter(gate.choices), None),
+                choice=self.choices.get(handle.id, next(iter(gate.choices), None)),
                 amendment={"decisions": amendment} if amendment else None,
             )
             try:

@@ -85,6 +85,10 @@ class Item:
     """False while a milestone is not complete or not accepted."""
     gone: bool = False
     """Its source was edited, rejected or deleted since."""
+    adjusts: Item | None = None
+    """The billed work that it makes up a difference of."""
+    given_up: int = 0
+    """What of its worth nobody will ask for, though the rates say so."""
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -191,7 +195,8 @@ class Expectation:
 
     def _withdraw(self, source: str) -> None:
         for item in self.items:
-            if item.source == source and not item.gone:
+            of_it = item.adjusts is not None and item.adjusts.source == source
+            if (of_it or item.source == source) and not item.gone:
                 item.gone = True
                 for part in item.parts:
                     if part.kind == "covered" and item.draws:
@@ -392,7 +397,7 @@ class Expectation:
         for item in items:
             minor = sum(p.minor for p in item.parts if p.kind == "billed" and p.invoice == invoice.number)
             if minor:
-                invoice.lines[item.source] = minor
+                invoice.lines[item.source] = invoice.lines.get(item.source, 0) + minor
         return invoice if invoice.lines else None
 
     def _decide(self, item: Item, part: Part, verdict: Verdict) -> None:

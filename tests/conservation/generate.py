@@ -9,7 +9,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from tests.conservation.pricing import time_worth, unit
 from tests.conservation.terms import (
@@ -23,6 +23,7 @@ from tests.conservation.terms import (
     Agreement,
     Due,
     Limit,
+    NewRates,
     Opening,
     Order,
     Span,
@@ -30,7 +31,15 @@ from tests.conservation.terms import (
 )
 from tests.conservation.vendor import PSA
 
-FIRST, SECOND = date(2026, 10, 31), date(2026, 11, 30)
+
+def _second() -> date:
+    """The end of November, or of the month that it is now: what changes now is billed from now on."""
+    now = datetime.now(UTC).date()
+    following = (now.replace(day=28) + timedelta(days=4)).replace(day=1)
+    return max(date(2026, 11, 30), following - timedelta(days=1))
+
+
+FIRST, SECOND = date(2026, 10, 31), _second()
 """The two cutoffs."""
 CUTOFFS = (FIRST, SECOND)
 ENTITIES = {"NL01": "3", "UK01": "5", "JP01": "7"}
@@ -81,6 +90,8 @@ class Case:
     verdicts: tuple[dict[str, Verdict], dict[str, Verdict]] = field(default_factory=lambda: ({}, {}))
     changed: Agreement | None = None
     """Its terms from between the months on, where they change; what a cap held is then let go."""
+    rates: tuple[NewRates, ...] = ()
+    """Changes of its rates between the months, one after the other."""
     complete: tuple[str, ...] = ()
     """Milestones that are complete in the first month."""
     accepted: tuple[str, ...] = ()
@@ -272,6 +283,42 @@ class Generator:
         case.changed = replace(terms, limits=(Limit(5 * worth),))
         return case
 
+    def backdated(self) -> Case:
+        """Rates that rise and fall for days that are past, once or twice: billed work is worth more (billed,
+        or given up) or less (credited), what a reviewer moved is billed at the new rate, late work too.
+        """
+        other = self._two() if self.random.random() < 0.3 else {}
+        late = self.random.random() < 0.5
+        terms = self.agreement(TIME, supplementary=late, tags=("time", "backdated rates"), **other)
+        october, november = self.time(10, 6), self.time(11, 3)
+        pending = replace(self.time(10, 1)[0], status="new")
+        moved = Verdict(october[1].source, "move", until=date(2026, 11, 5))
+        case = Case(terms, ([*october, pending], november), verdicts=({moved.source: moved}, {}))
+        case.events = [Event("approve", str(pending.id))]
+        if self.random.random() < 0.5:
+            case.events.append(Event("edit", str(october[0].id), october[0].minutes + 65))
+        for _ in range(self.random.choice([1, 1, 2])):
+            before = case.rates[-1].spans if case.rates else terms.rates
+            bills = self.random.random() < 0.7
+            case.rates += (NewRates(self._other_rates(before, terms), bills),)
+        return case
+
+    def _other_rates(self, spans: tuple[Span, ...], terms: Agreement) -> tuple[Span, ...]:
+        """The same spans, some with other rates, some from a day in October on only."""
+        currency, found = terms.rate_currency or terms.currency, list[Span]()
+        for span in spans:
+            digits = len(span.amount.partition(".")[2])
+            factor = self.random.choice([1.0, 1.1, 1.37, 0.93, 0.6])
+            amount = f"{float(span.amount) * factor:.{max(digits, DECIMALS[currency])}f}"
+            turn = date(2026, 10, self.random.randrange(6, 26))
+            inside = span.first <= turn and (span.last is None or turn < span.last)
+            if inside and self.random.random() < 0.4:
+                found.append(replace(span, last=turn))
+                found.append(replace(span, amount=amount, first=turn + timedelta(days=1)))
+            else:
+                found.append(replace(span, amount=amount))
+        return tuple(found)
+
     def ordered(self) -> Case:
         """Purchase orders: one that runs out, one that ends, one that is missing."""
         terms = self.agreement(TIME, tags=("time", "purchase order"))
@@ -349,16 +396,23 @@ class Generator:
 
     def two_currencies(self) -> Case:
         """A rate card and expenses in another currency than the contract's, at the contract's own rate."""
-        other = next(self._currencies)
-        terms = self.agreement(TIME, tags=("time", "two currencies"))
-        while other == terms.currency:
-            other = next(self._currencies)
-        level = LEVEL.get(terms.currency, 1) / LEVEL.get(other, 1)
-        rate = f"{max(0.0001, level * self.random.uniform(0.8, 1.25)):.6f}"
-        terms = replace(terms, rate_currency=other, agreed=((other, rate),), rates=self.rates(other))
+        terms = self.agreement(TIME, tags=("time", "two currencies"), **self._two())
+        other = terms.rate_currency or ""
         october = [*self.time(10, 4), *self.expenses(10, 2, other)]
         november = [*self.time(11, 3), *self.expenses(11, 1, other)]
         return Case(terms, (october, november))
+
+    def _two(self) -> dict[str, object]:
+        """A contract's currency, another one of its rate card, and the rate that was agreed between them."""
+        currency, other = next(self._currencies), next(self._currencies)
+        level = LEVEL.get(currency, 1) / LEVEL.get(other, 1)
+        rate = f"{max(0.0001, level * self.random.uniform(0.8, 1.25)):.6f}"
+        return {
+            "currency": currency,
+            "rate_currency": other,
+            "agreed": ((other, rate),),
+            "rates": self.rates(other),
+        }
 
     def scheduled(self) -> Case:
         """A fixed schedule: three dates, one after the months; the work is covered."""
@@ -428,6 +482,7 @@ KINDS: tuple[Kind, ...] = (
     Generator.plain,
     Generator.capped,
     Generator.raised,
+    Generator.backdated,
     Generator.milestones,
     Generator.travelled,
     Generator.ordered,

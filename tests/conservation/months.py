@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from tests.conservation import faults, vendor
+from tests.conservation.differences import reprice
 from tests.conservation.drive import Books
 from tests.conservation.expect import Expectation
 from tests.conservation.generate import CUTOFFS, Case
@@ -74,6 +76,7 @@ async def two_months(
             for case in cases:
                 if case.changed is not None:
                     expected.change(case.changed)
+            await _rates(books, cases, expected)
         await books.book([(case, case.work[number]) for case in cases])
         if disturbed:
             await _arm(books, len(cases))
@@ -110,6 +113,15 @@ async def _month(books: Books, cases: list[Case], expected: Expectation, number:
     await books.bill(through, verdicts)
     expected.credit()
     expected.bill(through, verdicts)
+
+
+async def _rates(books: Books, cases: list[Case], expected: Expectation) -> None:
+    """Rates that change between the months, also for days that are billed."""
+    async for changing in books.rate(cases):
+        on = datetime.now(UTC).date()
+        for case, change in changing:
+            terms = replace(expected.agreements[case.terms.key], rates=change.spans)
+            reprice(expected, terms, bills=change.bills, on=on)
 
 
 async def _replay(books: Books, months: int, result: Result) -> None:

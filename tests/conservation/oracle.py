@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.conservation.differences import folded
 from tests.conservation.expect import Expectation
 from tests.conservation.pricing import expense_worth, time_worth
 from tests.conservation.terms import MILESTONE, SCHEDULE, Agreement
@@ -327,7 +328,7 @@ def _worth(
     amounts |= {f"contract/schedule_date/{terms.key}/{due.key}": due.minor for due in terms.dues}
     billed = terms.opening.billed if terms.opening else ()
     last = terms.opening.last_day if terms.opening else None
-    for source, minor in _net(own, credited).items():
+    for source, minor in folded(_net(own, credited), terms.key).items():
         if minor < 0:
             report.add("credited more than billed", terms.key, f"{source}: {minor}")
         if source.startswith("contract/"):

@@ -39,7 +39,7 @@ from canonical.terms import (
 from ledger.links import NewLink
 from ledger.store import Ledger
 from tests.conservation.generate import ENTITIES, ROLE_IDS, Case, Entry
-from tests.conservation.terms import DECIMALS, MILESTONE, PROGRESS, Agreement
+from tests.conservation.terms import DECIMALS, MILESTONE, PROGRESS, Agreement, Span
 from tests.e2e.firm import ROOT_ACTOR
 
 Json = dict[str, Any]
@@ -347,22 +347,6 @@ def contract(terms: Agreement) -> Contract:
         )
         for due in terms.dues
     )
-    rate_currency = terms.rate_currency or terms.currency
-    card = RateCard(
-        code=terms.key,
-        version="1",
-        currency=rate_currency,
-        lines=tuple(
-            RateLine(
-                role=span.role,
-                amount=Decimal(span.amount),
-                currency=rate_currency,
-                effective_from=span.first,
-                effective_to=span.last,
-            )
-            for span in terms.rates
-        ),
-    )
     advance = terms.advance
     line = ContractLine(
         key=terms.line,
@@ -411,7 +395,7 @@ def contract(terms: Agreement) -> Contract:
         ),
         grouping=InvoiceGrouping(terms.grouping),
         rounding=Rounding(terms.rounding),
-        rate_card=card,
+        rate_card=card(terms, terms.rates),
         expense_terms=ExpenseTerms(
             rebill=terms.rebill,
             markup_percent=Decimal(terms.markup),
@@ -441,6 +425,26 @@ def contract(terms: Agreement) -> Contract:
         late_time=LateTime.SUPPLEMENTARY if terms.supplementary else LateTime.NEXT_CYCLE,
         start=terms.first,
         end=terms.last,
+    )
+
+
+def card(terms: Agreement, spans: Sequence[Span], version: int = 1) -> RateCard:
+    """Rates as the product states them."""
+    currency = terms.rate_currency or terms.currency
+    return RateCard(
+        code=terms.key,
+        version=str(version),
+        currency=currency,
+        lines=tuple(
+            RateLine(
+                role=span.role,
+                amount=Decimal(span.amount),
+                currency=currency,
+                effective_from=span.first,
+                effective_to=span.last,
+            )
+            for span in spans
+        ),
     )
 
 

@@ -147,6 +147,17 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class NewRates:
+    """Other rates of a contract, also for days that are past, and what was decided of billed work that they
+    make worth more (rule 7).
+    """
+
+    spans: tuple[Span, ...]
+    bills: bool = True
+    """Whether the client is billed the difference; it is given up otherwise."""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a reviewer decided of a source's line on a draft (rule 24)."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conservation.differences import reprice
 from tests.conservation.expect import Expectation
 from tests.conservation.exposure import exposure
 from tests.conservation.generate import KINDS, Generator
@@ -20,7 +21,7 @@ from tests.conservation.terms import Advance, Agreement, Due, Limit, Opening, Or
 from tests.conservation.vendor import Delivered, Document, Erp, Line, Posting, Row, Work
 
 HERE = Path(__file__).parent
-JUDGES = ("terms", "pricing", "vendor", "expect", "oracle", "exposure")
+JUDGES = ("terms", "pricing", "vendor", "expect", "differences", "oracle", "exposure")
 OCTOBER, NOVEMBER = date(2026, 10, 31), date(2026, 11, 30)
 TERMS = Agreement(
     key="D1.NL01.EUR",
@@ -249,6 +250,86 @@ def test_reviewers_decisions_are_carried_out() -> None:
     october, november = expected.invoices
     assert october.lines == {first: 7_500, ENTRIES[2].source: 3_333}
     assert november.lines == {second: 10_000}
+
+
+def rated(*changes: tuple[str, bool]) -> Expectation:
+    """October billed at 100, but for what a reviewer moved; then other rates and whether they are billed."""
+    expected = Expectation([TERMS])
+    expected.collect(delivered(*ENTRIES))
+    moved = ENTRIES[1].source
+    expected.bill(OCTOBER, {moved: Verdict(moved, "move", until=date(2026, 11, 5))})
+    for amount, bills in changes:
+        terms = replace(TERMS, rates=(Span("consultant", amount, date(2026, 1, 1)),))
+        reprice(expected, terms, bills=bills, on=date(2026, 11, 20))
+    expected.bill(NOVEMBER, {})
+    return expected
+
+
+FIRST, MOVED, THIRD = (one.source for one in ENTRIES)
+
+
+def difference(source: str) -> str:
+    return f"contract/adjustment/{TERMS.key}/{source}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "billed", "credited"),
+    [
+        (
+            [("120", True)],
+            {MOVED: 12_000, difference(FIRST): 2_000, difference(THIRD): 667},
+            {},
+        ),
+        ([("120", False)], {MOVED: 12_000}, {}),
+        ([("90", True)], {MOVED: 9_000}, {FIRST: 1_000, THIRD: 333}),
+        # What was given up is not asked for again, and not given back either.
+        ([("120", False), ("110", True)], {MOVED: 11_000}, {}),
+        (
+            [("120", False), ("130", True)],
+            {MOVED: 13_000, difference(FIRST): 1_000, difference(THIRD): 333},
+            {},
+        ),
+        (
+            [("110", True), ("120", True)],
+            {MOVED: 12_000, difference(FIRST): 2_000, difference(THIRD): 667},
+            {},
+        ),
+        # A difference that nobody was billed gives way before anything is credited.
+        ([("120", True), ("105", True)], {MOVED: 10_500, difference(FIRST): 500, difference(THIRD): 167}, {}),
+        ([("120", True), ("95", True)], {MOVED: 9_500}, {FIRST: 500, THIRD: 166}),
+    ],
+)
+def test_other_rates_reprice_what_is_open_and_bill_or_credit_the_difference_of_the_rest(
+    changes: list[tuple[str, bool]], billed: dict[str, int], credited: dict[str, int]
+) -> None:
+    expected = rated(*changes)
+    first, second = expected.invoices
+    assert (first.lines, second.lines) == ({FIRST: 10_000, THIRD: 3_333}, billed)
+    assert [one.lines for one in expected.credits] == ([credited] if credited else [])
+
+
+def test_a_difference_goes_with_the_work_that_was_withdrawn() -> None:
+    expected = Expectation([TERMS])
+    expected.collect(delivered(*ENTRIES))
+    expected.bill(OCTOBER, {})
+    terms = replace(TERMS, rates=(Span("consultant", "120", date(2026, 1, 1)),))
+    reprice(expected, terms, bills=True, on=date(2026, 11, 20))
+    expected.collect(delivered(*ENTRIES[1:]))
+    expected.credit()
+    (second,) = expected.bill(NOVEMBER, {})
+    assert second.lines == {difference(MOVED): 2_000, difference(THIRD): 667}
+    assert [one.lines for one in expected.credits] == [{FIRST: 10_000}]
+
+
+def test_more_than_the_new_rate_in_all_is_named() -> None:
+    """The invariants count a difference to the work that it belongs to."""
+    terms = replace(TERMS, rates=(Span("consultant", "120", date(2026, 1, 1)),))
+    expected = rated(("120", True))
+    lines = {**expected.invoices[1].lines, difference(FIRST): 2_001}
+    erp = replace(TRUE, invoices=(document(1, expected.invoices[0].lines), document(2, lines)))
+    names = {one.what for one in judge(expected, delivered(*ENTRIES), erp).findings}
+    assert {"billed more than it is worth", "invoice differs"} <= names
+    assert expected.agreements[TERMS.key] == terms
 
 
 def test_a_milestone_is_billed_when_complete_and_credited_when_reopened() -> None:
