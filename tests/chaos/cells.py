@@ -245,7 +245,7 @@ def _end(recording: Recording, step: Step, fault: Fault, call: Call | None, top:
         case Fault.CANCEL_BEFORE | Fault.CANCEL_AFTER:
             if call is None:
                 # Before the first step nothing runs yet; after the last one the saga has ended.
-                return _cancelled(step) if fault is Fault.CANCEL_BEFORE else End.COMPLETE
+                return _cancelled(step, top) if fault is Fault.CANCEL_BEFORE else End.COMPLETE
             return _cancelled(recording.holder(call), top)
         case Fault.CANCEL_PARKED:
             # A pivot whose first write is done is passed: the cancel comes too late, the repair completes it.

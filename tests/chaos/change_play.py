@@ -176,8 +176,9 @@ class ChangePlay(FamilyPlay):
         """Cancel the run that the moment belongs to, or the contract's own where the case says so."""
         root = self.family.root
         assert root is not None
-        top = self.cell is not None and (self.cell.top or self.cell.step.startswith("contract."))
-        target = root if top else self.owner or self.carrier
+        target = self.owner or self.carrier
+        if self.cell is not None and (self.cell.top or self.owner is None and self._of_contract(self.cell)):
+            target = root
         give_up = time.monotonic() + HUNG
         while True:
             try:
@@ -188,6 +189,11 @@ class ChangePlay(FamilyPlay):
                 if target is root or await self._began(target) or time.monotonic() > give_up:
                     raise
                 await asyncio.sleep(PAUSE)
+
+    @staticmethod
+    def _of_contract(cell: Cell) -> bool:
+        """Whether the step that is hit is one of the contract's own run."""
+        return cell.step.startswith("contract.")
 
     async def _began(self, target: WorkflowHandle[Any, Any]) -> bool:
         """Whether a run was there at all: one that is refused as unknown may begin in a moment."""
