@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -378,22 +378,30 @@ async def program(module: str, *arguments: str, patience: float = 60) -> tuple[i
 
 @asynccontextmanager
 async def local_firm(
-    folder: Path, *, mail: bool = False, ui: bool = False, config: Callable[[str], str] = str, **changes: Any
+    folder: Path,
+    *,
+    mail: bool = False,
+    ui: bool = False,
+    config: Callable[[str], str] = str,
+    served: Sequence[str] = ("",),
+    **changes: Any,
 ) -> AsyncIterator[Firm]:
-    """A firm with one worker.
+    """A firm with one worker, or several.
 
     Args:
         folder: for its files.
         mail: with a mailbox.
         ui: with Temporal's Web UI.
         config: changes the configuration file's text before anything reads it.
+        served: queues of each worker process, as ``--queues`` has them; one for everything by default.
         changes: of ``cli.local.config.Places``.
     """
     stack = Stack(folder, ui=ui, mail=mail, config_changes=changes)
     try:
         await stack.start()
         stack.config.write_text(config(stack.config.read_text()))
-        await asyncio.to_thread(stack.add_worker)
+        for queues in served:
+            await asyncio.to_thread(stack.add_worker, queues)
         settings = stack.settings()
         client = await connect(settings.temporal)
         ledger = await open_ledger(settings)
