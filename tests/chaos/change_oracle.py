@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.vendors import NETSUITE, Change, Records, Row, change
+from tests.chaos.vendors import NETSUITE, Change, Records, Row, change, live
 from tests.chaos.verdict import Verdict
 
 Footprint = Counter[tuple[str, str, str]]
@@ -74,11 +74,11 @@ class ChangeOracle:
         return verdict
 
     def judge_undone(self, now: Records) -> Verdict:
-        """Everything is as it was."""
+        """Everything is as it was; what a vendor would not delete is out of use and says so."""
         verdict, seen = Verdict(), self.seen(now)
         verdict.orphans += [
             f"{vendor} {kind} {id_}"
-            for vendor, types in seen.new.items()
+            for vendor, types in live(seen).items()
             for kind, rows in types.items()
             for id_ in rows
         ]
