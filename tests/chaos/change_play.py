@@ -177,7 +177,7 @@ class ChangePlay(FamilyPlay):
         root = self.family.root
         assert root is not None
         target = self.owner or self.carrier
-        if self.cell is not None and (self.cell.top or self.owner is None and self._of_contract(self.cell)):
+        if self.cell is not None and (self.cell.top or (self.owner is None and self._of_contract(self.cell))):
             target = root
         give_up = time.monotonic() + HUNG
         while True:
