@@ -121,6 +121,8 @@ AUTHORITY: tuple[Authority, ...] = (
            "ageing recognised_revenue deferred_revenue budget budget_consumed budget_used_percent open_invoices "
            "invoice_number invoice_status invoice_due collection_status corporate_amount summary", _ERP, _OWNER,
            "finance's figures, told back to sales and delivery", (_CRM, _PSA), phases=(_A,)),
+    *_rows("account", "margin margin_percent", _ERP, _OWNER,
+           "a sum over at least three workers, where configured (rule 42)", (_CRM,), phases=(_A,)),
     *_rows("time_entry", "minutes work_date worker role approval task billable note source", _PSA, _OWNER,
            "approved time belongs to delivery", (_ERP,), phases=(_A,)),
     *_rows("time_entry", "bill_rate", _ERP, _OWNER,

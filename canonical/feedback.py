@@ -266,6 +266,7 @@ class Held(Canonical):
 class Recognised(Canonical):
     """Revenue of one contract."""
 
+    contract_key: str = ""
     recognised: Money
     deferred: Money
     rates: Rates = Rates()
@@ -278,6 +279,15 @@ class Budget(Canonical):
     rates: Rates = Rates()
 
 
+class Covered(Canonical):
+    """A contract whose invoices or revenue a target shows."""
+
+    contract_key: str
+    currency: str = ""
+    """Empty where nothing tells it."""
+    rates: Rates = Rates()
+
+
 class Facts(Canonical):
     """All that a target's figures are made of."""
 
@@ -285,6 +295,7 @@ class Facts(Canonical):
     held: tuple[Held, ...] = ()
     revenue: tuple[Recognised, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    contracts: tuple[Covered, ...] = ()
 
 
 Figure = Money | Decimal | str | date | None

@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from canonical.base import Canonical
 from canonical.feedback import (
     Budget,
+    Covered,
     Facts,
     Held,
     InvoiceStatus,
@@ -208,11 +209,13 @@ class FeedbackTargets(Feedback):
             held = [_held(share, invoice) for share, invoice in await session.exec(shares)]
             query = select(ContractReach).where(of_reach == target.subject)
             reaches = list(await session.exec(query.order_by(col(ContractReach.id))))
+        known = tuple(one for one in held if one is not None)
         return Facts(
             kind=target.kind,
-            held=tuple(one for one in held if one is not None),
+            held=known,
             revenue=tuple(_recognised(row) for row in reaches if row.digest is not None),
             budgets=tuple(_agreed(row) for row in reaches if row.budget_minor is not None),
+            contracts=_covered(known, reaches),
         )
 
     # --- lists --------------------------------------------------------------------------------------
@@ -322,8 +325,21 @@ def _held(share: InvoiceShare, invoice: ErpInvoice) -> Held | None:
     )
 
 
+def _covered(held: Iterable[Held], reaches: Iterable[ContractReach]) -> tuple[Covered, ...]:
+    shares = {one.share.contract_key: one.share.net.currency for one in held if one.share.contract_key}
+    found = {key: Covered(contract_key=key, currency=currency) for key, currency in shares.items()}
+    for row in reaches:
+        found[row.contract_key] = Covered(
+            contract_key=row.contract_key,
+            currency=row.currency or shares.get(row.contract_key, ""),
+            rates=Rates.model_validate(row.rates),
+        )
+    return tuple(found[key] for key in sorted(found))
+
+
 def _recognised(row: ContractReach) -> Recognised:
     return Recognised(
+        contract_key=row.contract_key,
         recognised=Money.of_minor(row.recognised_minor, row.currency),
         deferred=Money.of_minor(row.deferred_minor, row.currency),
         rates=Rates.model_validate(row.rates),

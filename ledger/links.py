@@ -196,6 +196,23 @@ class Links(Core):
         return found
 
     @unbroken
+    async def links_of_kinds(
+        self, kinds: Sequence[str], system: str, ids: Iterable[str]
+    ) -> dict[str, list[LinkRow]]:
+        """Canonical objects of some kinds that a system's records stand for, by record id; records without
+        one are left out.
+        """
+        found: dict[str, list[LinkRow]] = {}
+        async with self.reading() as session:
+            for part in batched(sorted(set(ids)), IDS_AT_ONCE):
+                query = select(Link).where(
+                    col(Link.kind).in_(kinds), col(Link.system) == system, col(Link.record_id).in_(part)
+                )
+                for row in await session.exec(query.order_by(col(Link.id))):
+                    found.setdefault(row.record_id, []).append(link_row(row))
+        return found
+
+    @unbroken
     async def links_of_all(self, kind: str, keys: Iterable[str], *, system: str) -> dict[str, list[LinkRow]]:
         """Records of canonical objects in one system, by key; objects without one are left out."""
         found: dict[str, list[LinkRow]] = {}

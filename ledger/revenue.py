@@ -49,6 +49,15 @@ PRICED = (
 """Items whose price says what was delivered. Schedule dates and retainer periods say only what is due."""
 _DAY = func.coalesce(col(BillableItem.posting_date), col(BillableItem.work_date))
 """The day on which the ERP has an item: work of a closed period counts where it was posted."""
+BY_BILL = and_(
+    col(BillableItem.cost) == CostState.NOT_APPLICABLE,
+    col(BillableItem.withdrawn).is_(None),
+    col(BillableItem.current),
+    col(BillableItem.approved),
+    col(BillableItem.placed),
+    col(BillableItem.hold_cause).is_(None),
+)
+"""Approved work that is never posted, because its cost comes by vendor bill."""
 _Taken = aliased(Allocation)
 
 
@@ -142,19 +151,11 @@ class Revenue(Contracts):
 
         The effort of those whose cost comes by vendor bill is never posted; it counts once it is approved.
         """
-        own = and_(
-            col(BillableItem.cost) == CostState.NOT_APPLICABLE,
-            col(BillableItem.withdrawn).is_(None),
-            col(BillableItem.current),
-            col(BillableItem.approved),
-            col(BillableItem.placed),
-            col(BillableItem.hold_cause).is_(None),
-        )
         posted = col(BillableItem.cost) == CostState.POSTED
         line: Any = col(BillableItem.line_key)
         counted = [col(BillableItem.contract_key) == contract_key, line.is_not(None), last >= _DAY]
         minutes = func.sum(col(BillableItem.minutes))
-        time = [*counted, col(BillableItem.kind) == ItemKind.TIME.value, or_(posted, own)]
+        time = [*counted, col(BillableItem.kind) == ItemKind.TIME.value, or_(posted, BY_BILL)]
         cost = [*counted, col(BillableItem.kind) == ItemKind.EXPENSE.value, posted]
         spent = columns(
             line, col(BillableItem.source_currency), func.sum(col(BillableItem.source_minor))

@@ -16,6 +16,7 @@ from ledger.feedback_targets import FeedbackTargets
 from ledger.inbox import Inboxes
 from ledger.lookups import Lookups
 from ledger.mappings import Mappings
+from ledger.margins import Margins
 from ledger.migrate import require_current
 from ledger.personal import Sealer
 from ledger.project_closings import ProjectClosings
@@ -40,6 +41,7 @@ class Ledger(
     Lookups,
     RateVersions,
     FeedbackTargets,
+    Margins,
     Inboxes,
     ApiRequests,
     Clocks,

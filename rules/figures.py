@@ -19,6 +19,7 @@ from canonical.feedback import (
     Share,
     zero,
 )
+from canonical.margin import Margin
 from canonical.money import Money, round_to
 from rules.feedback import bucket_of, collection_of, worst
 
@@ -39,7 +40,11 @@ _PERCENT = Decimal("0.01")
 
 
 def figures_of(
-    facts: Facts, currency: str, today: Callable[[Held], date], corporate: str | None = None
+    facts: Facts,
+    currency: str,
+    today: Callable[[Held], date],
+    corporate: str | None = None,
+    margin: Margin | None = None,
 ) -> dict[str, Figure]:
     """Every figure of a target, in its record's currency.
 
@@ -51,6 +56,7 @@ def figures_of(
         currency: of the target's record.
         today: the calendar day where an invoice's seller is.
         corporate: the CRM's corporate currency, if it has one.
+        margin: of the target, where its record is to tell it; without one nothing is said of margin.
     """
     live = [one for one in facts.held if one.status is not InvoiceStatus.DRAFT]
     counted = [one for one in live if one.status is not InvoiceStatus.VOIDED]
@@ -79,7 +85,9 @@ def figures_of(
             f"corporate_{name}": _sum(((_AMOUNTS[name](o.share), o.rates) for o in counted), corporate)
             for name in CORPORATE
         }
-    told["summary"] = _summary(told, _foreign(counted, currency))
+    if margin is not None:
+        told |= {"margin": margin.amount, "margin_percent": margin.percent}
+    told["summary"] = _summary(told, _foreign(counted, currency), margin)
     return told
 
 
@@ -122,8 +130,9 @@ def _foreign(held: Sequence[Held], currency: str) -> list[str]:
     return sorted({o.share.gross.currency for o in held if _in(o.share.gross, o.rates, currency) is None})
 
 
-def _summary(told: Mapping[str, Figure], foreign: Sequence[str]) -> str:
-    """The figures in one line, for systems that hold a text only."""
+def _summary(told: Mapping[str, Figure], foreign: Sequence[str], margin: Margin | None) -> str:
+    """The figures in one line, for systems that hold a text only. It says why there is no margin, never
+    what it is: that goes into fields of its own."""
     words = [f"invoiced {told['invoiced']}", f"paid {told['paid']}", f"open {told['balance']}"]
     for name in ("credited", "withheld", "written_off", "overdue"):
         amount = told[name]
@@ -137,6 +146,8 @@ def _summary(told: Mapping[str, Figure], foreign: Sequence[str]) -> str:
         words.append("disputed")
     if foreign:
         words.append(f"without invoices in {', '.join(foreign)}")
+    if margin is not None and margin.reason:
+        words.append(f"no margin: {margin.reason}")
     return "; ".join(words)
 
 

@@ -44,6 +44,7 @@ def problems(settings: Settings, names: Names) -> list[Problem]:
         *_systems(settings, names),
         *_routes(settings, names),
         *_schedules(settings, names),
+        *_margin(settings),
         *_gateway(settings, names),
         *_one_host(settings),
     ]
@@ -144,6 +145,15 @@ def _schedules(settings: Settings, names: Names) -> Iterator[Problem]:
                 "Write for example Europe/Berlin.",
             )
     yield from _twice("schedules", "name", [one.name for one in settings.schedules])
+
+
+def _margin(settings: Settings) -> Iterator[Problem]:
+    if settings.feedback.margin and not any(route.hr for route in settings.routes):
+        yield Problem(
+            ("feedback", "margin"),
+            "no route names an HR system, which alone knows what work costs",
+            "Set hr in a route, or leave margin off.",
+        )
 
 
 def _gateway(settings: Settings, names: Names) -> Iterator[Problem]:

@@ -200,6 +200,9 @@ class FeedbackSection(Section):
     """How far back the very first poll of a feed reads."""
     scan_days: int = Field(default=400, ge=1)
     """How far back a scan looks for invoices that nobody ever told of."""
+    margin: bool = False
+    """Tell margin where a record has room for it (rule 42): HR is asked for cost rates then. Holds at once,
+    for runs under way too."""
 
 
 class ScheduleSection(Section):

@@ -42,7 +42,7 @@ class FeedbackStarts:
         common = common_start(
             self._settings, self._mapping, saga, system, record, actor=self._actor, reason=reason, plan=plan
         )
-        return {**common, "pace": FeedbackPace(**self._settings.feedback.model_dump())}
+        return {**common, "pace": FeedbackPace(**self._settings.feedback.model_dump(exclude={"margin"}))}
 
     def feedback(self, system: str, record: str, reason: str = "", *, plan: bool = False) -> StartFeedback:
         """An invoice, or a contract's revenue, of an ERP (``canonical.names.feedback_record``).

@@ -136,7 +136,8 @@ def queue_workers(settings: Settings, systems: ConnectedSystems, ledger: Ledger)
     billing = BillingParts(systems, effects)
     handing = _handing(settings, systems)
     feedback = FeedbackActivitiesOver(systems, ledger, handing)
-    figures, deals = FiguresActivitiesOver(systems, effects), DealPollActivitiesOver(systems, ledger, handing)
+    figures = FiguresActivitiesOver(systems, effects, margin=settings.feedback.margin)
+    deals = DealPollActivitiesOver(systems, ledger, handing)
     decisions, books = DecisionActivitiesOver(systems, ledger), LedgerActivitiesOver(systems, ledger)
     section = settings.worker
     queues = [

@@ -233,15 +233,7 @@ class Gathering:
             return {}
         hr = await self.systems.hr(route.hr, saga.mapping.get(route.hr, ""))
         links, known = await asyncio.gather(links_to(self.ledger, workers), hr.workers(today))
-        by_id = {worker.id: worker for worker in known}
-        by_address = {worker_address_key(worker.email): worker for worker in known if worker.email}
-        people: dict[str, Worker] = {}
-        for id_, rows in links.items():
-            adopted = [by_id.get(row.key) for row in rows if row.kind == WORKER]
-            addressed = [by_address.get(row.key) for row in rows if row.kind == ADDRESS]
-            person = next((one for one in (*adopted, *addressed) if one is not None), None)
-            if person is not None:
-                people[id_] = person
+        people = people_behind(links, known)
         in_erp = await self._erp_workers(port, {one.id: one for one in people.values()}.values())
         return {
             id_: WorkerFacts(
@@ -271,6 +263,22 @@ class Gathering:
 def contract_of(delivery: str) -> str:
     """The contract of a delivery project, from our key of it."""
     return delivery.rsplit(".", 2)[0]
+
+
+def people_behind(links: Mapping[str, Iterable[LinkRow]], known: Iterable[Worker]) -> dict[str, Worker]:
+    """Who workers of a delivery system are to HR, by delivery id: linked by hand, else by their address."""
+    everybody = list(known)
+    by_id = {worker.id: worker for worker in everybody}
+    by_address = {worker_address_key(worker.email): worker for worker in everybody if worker.email}
+    people: dict[str, Worker] = {}
+    for id_, rows in links.items():
+        mine = list(rows)
+        adopted = [by_id.get(row.key) for row in mine if row.kind == WORKER]
+        addressed = [by_address.get(row.key) for row in mine if row.kind == ADDRESS]
+        person = next((one for one in (*adopted, *addressed) if one is not None), None)
+        if person is not None:
+            people[id_] = person
+    return people
 
 
 async def links_to(ledger: Ledger, records: Iterable[RecordRef]) -> dict[str, list[LinkRow]]:

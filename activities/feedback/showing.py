@@ -13,19 +13,21 @@ from temporalio import activity
 from activities.contracts import FiguresActivities, FiguresShown, ShowFigures
 from activities.effects import Effects
 from activities.failures import guarded
+from activities.feedback.margins import PATIENCE, Margins
 from activities.systems import Systems
 from activities.writing import Writing, attempt_under_way, planned
 from canonical.authority import Phase
 from canonical.causes import Cause, Queue
 from canonical.failures import Conflict, FailureKind, SystemFailure, Transient
-from canonical.feedback import Facts, Figure, Held, Target
+from canonical.feedback import Facts, Figure, Held
+from canonical.margin import Margin
 from canonical.writes import VendorWrite
 from connectors.ports.feedback import FiguresPort
 from ledger.feedback_targets import Hold, HoldState
 from rules.feedback import today_in
 from rules.figures import figures_digest, figures_of
 
-MARGIN = 5.0
+LEASE_MARGIN = 5.0
 """Seconds that a hold outlives the calls it covers."""
 LONGEST_POLL = 1.0
 _JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
@@ -39,9 +41,12 @@ class FiguresActivitiesOver(Writing, FiguresActivities):
         systems: Systems,
         effects: Effects,
         *,
+        margin: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """Show figures; margin among them only where ``margin`` says so and a record has room for it."""
         super().__init__(systems, effects)
+        self._margins = Margins(systems, effects.ledger) if margin else None
         self._sleep = sleep
 
     @activity.defn(name="feedback.show")
@@ -55,23 +60,23 @@ class FiguresActivitiesOver(Writing, FiguresActivities):
         system = command.target.ref.system
         port = await self.systems.figures(system, self.digest(command.saga, system))
         if command.saga.plan:
-            figures = await self._figures(port, command.target, command.overlay)
+            figures = await self._figures(port, command, command.overlay)
             plan = planned(self._plan(port, command, figures, "plan"), {})
             return FiguresShown(writes=plan.writes)
         key, attempt = command.target.key, attempt_under_way().id
-        hold = await self._hold(command, key, attempt)
+        hold = await self._hold(port, command, key, attempt)
         if hold.state is HoldState.DONE:
             return FiguresShown(note="shows it already")
         intended = False
         try:
-            figures = await self._figures(port, command.target)
+            figures = await self._figures(port, command)
             digest = figures_digest(figures)
             if digest == hold.shown:
                 await self._settle(key, attempt, hold, digest, figures, wrote=False)
                 return FiguresShown(note="shows it already")
             # An attempt's send reaches the wire within one call's time of its claim, and then takes another;
             # a call that timed out may be in the vendor's hands for as long again.
-            lease = timedelta(seconds=3 * command.saga.call_seconds + MARGIN)
+            lease = timedelta(seconds=3 * command.saga.call_seconds + LEASE_MARGIN)
             revision = await self.effects.ledger.intend_figures(key, attempt, digest, lease)
             if revision is None:
                 raise Transient(
@@ -85,11 +90,16 @@ class FiguresActivitiesOver(Writing, FiguresActivities):
             await asyncio.shield(self._let_go(key, attempt, error, intended=intended))
             raise
         words = str(figures["summary"]) if writes else "not configured to show figures"
+        if writes and "margin" not in figures and port.shows_margin(command.target.ref):
+            words += "; margin as it was: HR did not answer"
         return FiguresShown(records=done.records, wrote=bool(writes), revision=revision, note=words)
 
-    async def _hold(self, command: ShowFigures, key: str, attempt: str) -> Hold:
+    async def _hold(self, port: FiguresPort, command: ShowFigures, key: str, attempt: str) -> Hold:
         """Become the target's writer, or learn that nothing is left to do."""
-        lease = timedelta(seconds=command.saga.call_seconds + MARGIN)
+        seconds = command.saga.call_seconds + LEASE_MARGIN
+        if self._margins is not None and port.shows_margin(command.target.ref):
+            seconds += PATIENCE
+        lease = timedelta(seconds=seconds)
         pause = 0.05
         while True:
             hold = await self.effects.ledger.hold_target(key, attempt, lease, again=command.turn)
@@ -100,8 +110,9 @@ class FiguresActivitiesOver(Writing, FiguresActivities):
             pause = min(LONGEST_POLL, pause * 2)
 
     async def _figures(
-        self, port: FiguresPort, target: Target, overlay: tuple[Held, ...] = ()
+        self, port: FiguresPort, command: ShowFigures, overlay: tuple[Held, ...] = ()
     ) -> dict[str, Figure]:
+        target = command.target
         currencies = await port.target_currencies(target.ref)
         if currencies is None:
             raise Conflict(
@@ -117,7 +128,18 @@ class FiguresActivitiesOver(Writing, FiguresActivities):
             others = [one for one in facts.held if one.invoice != overlay[0].invoice]
             facts = facts.model_copy(update={"held": (*others, *overlay)})
         currency = currencies.record or _own(facts)
-        return figures_of(facts, currency, self._today(), currencies.corporate)
+        margin = await self._margin(port, command, facts, currency)
+        return figures_of(facts, currency, self._today(), currencies.corporate, margin)
+
+    async def _margin(
+        self, port: FiguresPort, command: ShowFigures, facts: Facts, currency: str
+    ) -> Margin | None:
+        """None where nothing is said of it: the record has no room for it, or HR does not answer."""
+        if not port.shows_margin(command.target.ref):
+            return None
+        if self._margins is None:
+            return Margin()  # Switched off: what was told before is taken back.
+        return await self._margins.of(facts, currency, lambda system: self.digest(command.saga, system))
 
     def _today(self) -> Any:
         now = datetime.now(UTC)

@@ -85,6 +85,8 @@ days_1_30 = "Days_1_30__c"
 days_31_60 = "Days_31_60__c"
 days_61_90 = "Days_61_90__c"
 days_over_90 = "Days_Over_90__c"
+margin = "Margin__c"
+margin_percent = "Margin_Percent__c"
 [systems.sf-main.mapping.opportunity_scope]
 value = "Contract_Value__c"
 versions = "Contract_Versions__c"

@@ -35,11 +35,16 @@ _AGEING: list[Json] = [
     {"name": name, "type": "currency", "precision": 18, "scale": 3}
     for name in ("Not_Due__c", "Days_1_30__c", "Days_31_60__c", "Days_61_90__c", "Days_Over_90__c")
 ]
+_MARGIN: list[Json] = [
+    {"name": "Margin__c", "type": "currency", "precision": 18, "scale": 3},
+    {"name": "Margin_Percent__c", "type": "percent", "precision": 10, "scale": 2},
+]
 
 SALESFORCE_SCHEMA: Seed = {
     "Account": [
         *_FIGURES,
         *_AGEING,
+        *_MARGIN,
         _text("Tax_Id__c"),
         _text("ERP_Customer_Id__c", externalId=True),
         {"name": "Billing_Email__c", "type": "email", "length": 80},

@@ -64,6 +64,15 @@ class HrFileConnector:
         """
         return in_force(await self._workers(), on)
 
+    async def workers_between(self, first: date, last: date) -> list[Worker]:
+        """Every row that holds on some day of a stretch, with cost rates.
+
+        Raises:
+            Refused: rows cannot be read; the message names line and column of each.
+            Transient: the file is not there, or is being written.
+        """
+        return in_force(await self._workers(), first, last)
+
     async def check(self) -> list[HealthCheck]:
         """Whether the file is there, current and readable. Never raises."""
         try:

@@ -41,12 +41,13 @@ def read_workers(text: str, settings: HrFileSettings) -> list[Worker]:
     return workers
 
 
-def in_force(workers: Iterable[Worker], on: date) -> list[Worker]:
-    """The rows that hold on a day."""
+def in_force(workers: Iterable[Worker], on: date, through: date | None = None) -> list[Worker]:
+    """The rows that hold on a day, or on any day through another one."""
+    last = through or on
     return [
         worker
         for worker in workers
-        if (worker.effective_from is None or worker.effective_from <= on)
+        if (worker.effective_from is None or worker.effective_from <= last)
         and (worker.effective_to is None or on <= worker.effective_to)
     ]
 

@@ -138,6 +138,11 @@ class DeliverySide:
         found = await read_record(self._api, ref.type, ref.id, what=f"Looking for {ref}")
         return None if found is None else TargetCurrencies()
 
+    def shows_margin(self, ref: RecordRef) -> bool:
+        """Whether the line of figures on a project is to tell it."""
+        mapping = self._settings.mapping
+        return mapping.finance_margin and mapping.finance_service is not None
+
     def plan_invoice_feedback(
         self, context: WriteContext, ref: RecordRef, figures: Mapping[str, Figure], *, revision: str = ""
     ) -> list[VendorWrite]:

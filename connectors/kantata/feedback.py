@@ -70,7 +70,7 @@ def plan_figures(
         # Whether what finance says is good news: Kantata has three words for it.
         "status": _STATUS.get(str(figures.get("collection_status")), "pending"),
         "external_status": str(status or "nothing invoiced"),
-        "external_message": str(figures.get("summary") or "")[:MESSAGE_LIMIT],
+        "external_message": _message(figures),
     }
     return [
         plan_reference(
@@ -86,6 +86,15 @@ def plan_figures(
             forward_only=True,
         )
     ]
+
+
+def _message(figures: Mapping[str, Figure]) -> str:
+    """The figures in one line; margin first, so that a long line does not lose it."""
+    words = str(figures.get("summary") or "")
+    if figures.get("margin") is not None:
+        percent = figures.get("margin_percent")
+        words = f"margin {figures['margin']}{'' if percent is None else f' ({percent} %)'}; {words}"
+    return words[:MESSAGE_LIMIT]
 
 
 _STATUS = {

@@ -73,6 +73,8 @@ class KantataMapping(_Frozen):
     finance_service: str | None = Field(default="trueup-finance", min_length=1)
     """``service_name`` of the reference on a project that carries finance's figures; none are shown without.
     It must differ from ``service_name``: Kantata keeps one reference per service name and object."""
+    finance_margin: bool = False
+    """Tell a project's margin in that line too, where ``[feedback] margin`` is on (rule 42)."""
     project_code_field: int
     """Id of the project custom field (text) that carries the project code."""
     saga_mark_field: int | None = None

@@ -297,6 +297,10 @@ class HrPort(ConnectedSystem, Protocol):
         """Workers in force on a day, with cost rates."""
         ...
 
+    async def workers_between(self, first: date, last: date) -> list[Worker]:
+        """Workers as they were on any day of a stretch: of one whose terms changed, several."""
+        ...
+
 
 class NotificationPort(ConnectedSystem, Protocol):
     """Messages to people; at least once, never undone, corrected by a second message."""

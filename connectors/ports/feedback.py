@@ -62,6 +62,10 @@ class FiguresPort(Writer, Protocol):
         """
         ...
 
+    def shows_margin(self, ref: RecordRef) -> bool:
+        """Whether a record is configured to tell margin: an account or a delivery project (rule 42)."""
+        ...
+
     def plan_invoice_feedback(
         self, context: WriteContext, ref: RecordRef, figures: Mapping[str, Figure], *, revision: str = ""
     ) -> list[VendorWrite]:

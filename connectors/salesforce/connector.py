@@ -144,6 +144,11 @@ class SalesforceConnector:
         own = mapping.default_currency or text(row.get("CurrencyIsoCode"))
         return TargetCurrencies(record=own, corporate=mapping.corporate_currency)
 
+    def shows_margin(self, ref: RecordRef) -> bool:
+        """Whether an account has a field for it; a deal never tells margin."""
+        fields = self.settings.mapping.account_figures
+        return ref.type == "Account" and bool(fields.margin or fields.margin_percent)
+
     def plan_invoice_feedback(
         self,
         context: WriteContext,

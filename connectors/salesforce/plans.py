@@ -20,10 +20,12 @@ from canonical.project_closing import DealClosure, DealStatus
 from canonical.refs import RecordRef
 from canonical.writes import KeyStyle, VendorWrite, WriteKind, text
 from connectors.salesforce.ids import record_id
-from connectors.salesforce.settings import FigureFields, SalesforceSettings
+from connectors.salesforce.settings import AccountFigureFields, FigureFields, SalesforceSettings
 
 FIGURES = tuple(FigureFields.model_fields)
 """Finance's figures that sales may see."""
+MARGIN = tuple(name for name in AccountFigureFields.model_fields if name not in FIGURES)
+"""Those that only an account may show (rule 42)."""
 CORPORATE = "corporate_"
 """Begins the names of amounts in the organisation's corporate currency."""
 AGEING = ("current", "days_1_30", "days_31_60", "days_61_90", "days_over_90")
@@ -81,16 +83,18 @@ def invoice_feedback(
         settings: its settings.
         context: the saga's step.
         ref: the deal or account.
-        figures: by name, of ``FIGURES``; amounts in the record's own currency. None clears a field.
+        figures: by name, of ``FIGURES``, on an account also of ``MARGIN``; amounts in the record's own
+            currency. None clears a field.
         revision: of the invoice state they come from. It belongs to the key: a later state is another
             update (rule 10).
 
     Raises:
         ValueError: an unknown figure, a record of another type or system, or several currencies.
     """
-    unknown = sorted(set(figures) - set(FIGURES))
+    known = (*FIGURES, *MARGIN) if ref.type == "Account" else FIGURES
+    unknown = sorted(set(figures) - set(known))
     if unknown:
-        raise ValueError(f"unknown figures {unknown}; known: {list(FIGURES)}")
+        raise ValueError(f"unknown figures {unknown}; known: {list(known)}")
     if ref.type not in ("Opportunity", "Account"):
         raise ValueError(f"figures go to an Opportunity or an Account, not to {ref}")
     mapping = settings.mapping
@@ -125,7 +129,7 @@ def invoice_feedback(
             identity=f"{id_}@{revision}" if revision else id_,
             symbol=f"{ref.type.lower()}:{id_}",
             body=body,
-            sets={field: f"opportunity.{_field_of(key)}" for field, (key, _) in named.items()},
+            sets={field: _field_of(key) for field, (key, _) in named.items()},
             expect=expect,
         )
     ]
@@ -142,9 +146,11 @@ def _told(figure: Figure) -> Any:
 
 def _field_of(key: str) -> str:
     """The canonical field of a figure, for the authority table."""
+    if key in MARGIN:
+        return f"account.{key}"
     if key in AGEING:
-        return "ageing"
-    return "corporate_amount" if key.startswith(CORPORATE) else key
+        return "opportunity.ageing"
+    return "opportunity.corporate_amount" if key.startswith(CORPORATE) else f"opportunity.{key}"
 
 
 def scope(

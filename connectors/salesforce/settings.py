@@ -132,6 +132,16 @@ class FigureFields(_Settings):
     """Text (255 or longer): the figures in one line."""
 
 
+class AccountFigureFields(FigureFields):
+    """The same for an Account, which alone may tell margin."""
+
+    margin: FieldName = ""
+    """Revenue less the cost of posted work, where ``[feedback] margin`` is on (rule 42). Restrict who may
+    read the field."""
+    margin_percent: FieldName = ""
+    """The same in percent of the revenue."""
+
+
 class ScopeFields(_Settings):
     """Opportunity fields that show what change orders made of a deal; all empty until the firm has fields."""
 
@@ -186,7 +196,7 @@ class Mapping(_Settings):
     account: AccountFields = AccountFields()
     line: LineFields = LineFields()
     opportunity_figures: FigureFields = FigureFields()
-    account_figures: FigureFields = FigureFields()
+    account_figures: AccountFigureFields = AccountFigureFields()
     opportunity_scope: ScopeFields = ScopeFields()
     project_words: ProjectWords = ProjectWords()
     billing_words: dict[str, BillingMethod] = {}

@@ -18,6 +18,7 @@ from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.plans import new_record
 from connectors.salesforce.settings import (
     AccountFields,
+    AccountFigureFields,
     ClientCredentials,
     FigureFields,
     Mapping,
@@ -132,7 +133,7 @@ class Subject:
                 balance="Balance__c",
                 recognised_revenue="Recognised__c",
             ),
-            account_figures=FigureFields(invoiced="Invoiced__c"),
+            account_figures=AccountFigureFields(invoiced="Invoiced__c"),
         )
         values: dict[str, Any] = {
             "base_url": self.running.base_url,

@@ -44,13 +44,13 @@ from connectors.kantata import feedback as kantata
 from connectors.kantata.settings import KantataSettings
 from connectors.ports import PERMIT
 from connectors.salesforce import plans as salesforce
-from connectors.salesforce.settings import FigureFields, SalesforceSettings
+from connectors.salesforce.settings import AccountFigureFields, FigureFields, SalesforceSettings
 from ledger.links import NewLink
 from ledger.store import Ledger
 from tests.activities.fakes import ANNA
 from tests.activities.firm import FakeSystems
 
-ERP, CRM, PSA = "netsuite-emea", "sf-main", "kantata-main"
+ERP, CRM, PSA, HR = "netsuite-emea", "sf-main", "kantata-main", "hr-export"
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KINDS = ("pay", "credit", "withhold", "write_off")
 OPERATIONS = (*KINDS, "pay", "pay", "reverse", "reverse", "dispute", "agree")
@@ -187,12 +187,18 @@ class FakeErp:
 _FIELDS = {
     name: f"{name.title()}__c" for name in FigureFields.model_fields if not name.startswith("corporate")
 }
+_MARGIN = {
+    name: f"{name.title()}__c"
+    for name in AccountFigureFields.model_fields
+    if name not in FigureFields.model_fields
+}
 _SALESFORCE = SalesforceSettings.model_validate(
     {
         "base_url": "https://sim.my.salesforce.com",
         "auth": {"kind": "client_credentials", "client_id": {"env": "X"}, "client_secret": {"env": "Y"}},
         "mapping": {
-            "default_currency": "EUR", "opportunity_figures": _FIELDS, "account_figures": _FIELDS,
+            "default_currency": "EUR", "opportunity_figures": _FIELDS,
+            "account_figures": {**_FIELDS, **_MARGIN},
         },
     }
 )  # fmt: skip
@@ -216,6 +222,9 @@ class FakeTarget:
     async def target_currencies(self, ref: RecordRef) -> TargetCurrencies:
         await asyncio.sleep(0)
         return TargetCurrencies(record="EUR" if self.system == CRM else None)
+
+    def shows_margin(self, ref: RecordRef) -> bool:
+        return ref.type in ("Account", "workspaces")
 
     def plan_invoice_feedback(
         self, context: WriteContext, ref: RecordRef, figures: Mapping[str, Figure], *, revision: str = ""
@@ -285,6 +294,8 @@ class World:
     chance: random.Random
     stale: float = 0.0
     losses: float = 0.0
+    hr: Any = None
+    """``HrPort``; with one, margin is told."""
     attempts: int = 0
     virtual: float = 0.0
 
@@ -292,11 +303,12 @@ class World:
         self.erp = FakeErp(self.chance, stale=self.stale)
         self.crm = FakeTarget(CRM, self.chance, losses=self.losses)
         self.psa = FakeTarget(PSA, self.chance, losses=self.losses)
-        systems = FakeSystems(ports={ERP: self.erp, CRM: self.crm, PSA: self.psa})
+        ports = {ERP: self.erp, CRM: self.crm, PSA: self.psa, **({HR: self.hr} if self.hr else {})}
+        self.systems = systems = FakeSystems(ports=ports)
         effects = Effects(self.ledger, clock=self.now, sleep=self.sleep)
         self.ledger._clock = self.now
         self.reading = FeedbackActivitiesOver(systems, self.ledger, _nobody)
-        self.showing = FiguresActivitiesOver(systems, effects, sleep=self.sleep)
+        self.showing = FiguresActivitiesOver(systems, effects, margin=self.hr is not None, sleep=self.sleep)
         self.environment = ActivityEnvironment()
         self.events: dict[str, list[str]] = defaultdict(list)
 

@@ -76,6 +76,14 @@ async def test_workers_in_force(hr: HrFileConnector) -> None:
     assert {worker.id for worker in await port.workers(date(2027, 1, 1))} == {"W1", "W3", "W5"}
 
 
+async def test_workers_of_a_stretch_are_all_that_hold_on_some_day_of_it(hr: HrFileConnector) -> None:
+    port: HrPort = hr
+    found = {worker.id for worker in await port.workers_between(date(2026, 11, 20), date(2026, 11, 22))}
+    assert found == {"W1", "W2", "W3", "W4", "W5"}
+    found = {worker.id for worker in await port.workers_between(date(2025, 1, 1), date(2025, 12, 31))}
+    assert found == {"W2", "W3", "W4"}
+
+
 async def test_role_supply_counts_and_says_no_more(hr: HrFileConnector) -> None:
     supply = await hr.role_supply(DAY)
     assert supply == [

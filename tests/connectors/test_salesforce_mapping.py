@@ -27,6 +27,7 @@ from connectors.salesforce.mapping import DealMapper, comparable, same
 from connectors.salesforce.schemas import AccountRecord, OpportunityRecord
 from connectors.salesforce.settings import (
     AccountFields,
+    AccountFigureFields,
     ClientCredentials,
     FigureFields,
     LineFields,
@@ -322,13 +323,17 @@ def outcome(**changes: Any) -> DealOutcome:
 FIGURES = FigureFields(invoiced="Inv__c", paid="Paid__c", balance="Bal__c", recognised_revenue="Rev__c")
 
 
+ACCOUNT_FIGURES = AccountFigureFields(**FIGURES.model_dump(), margin="Margin__c", margin_percent="Pct__c")
+
+
 def all_plans(phase: Phase) -> list[VendorWrite]:
-    one = settings(opportunity_figures=FIGURES, account_figures=FIGURES)
-    euro = {key: Money(amount=Decimal("10.50"), currency="EUR") for key in plans.FIGURES}
+    one = settings(opportunity_figures=FIGURES, account_figures=ACCOUNT_FIGURES)
     found = plans.write_back("sf", one, context(phase), outcome())
     if phase is Phase.AFTER_APPROVAL:
         for type_, id_ in (("Opportunity", DEAL), ("Account", ACCOUNT)):
             ref = RecordRef(system="sf", type=type_, id=id_)
+            names = (*plans.FIGURES, *(plans.MARGIN if type_ == "Account" else ()))
+            euro = {key: Money(amount=Decimal("10.50"), currency="EUR") for key in names}
             found += plans.invoice_feedback("sf", one, context(phase), ref, euro, revision="7")
     return found
 
@@ -396,6 +401,16 @@ def test_figures_carry_their_currency_into_the_proof() -> None:
     assert write.expect == {"Inv__c": "10.50", "Paid__c": "0", "CurrencyIsoCode": "EUR"}
     (later,) = plans.invoice_feedback("sf", one, context(), ref, figures, revision="4")
     assert later.key != write.key
+
+
+def test_margin_is_an_accounts_only() -> None:
+    one = settings(opportunity_figures=FIGURES, account_figures=ACCOUNT_FIGURES)
+    account = RecordRef(system="sf", type="Account", id=ACCOUNT)
+    margin = {"margin": Money(amount=Decimal("-3.20"), currency="EUR"), "margin_percent": None}
+    (write,) = plans.invoice_feedback("sf", one, context(), account, margin)
+    assert write.body == {"Margin__c": Decimal("-3.20"), "Pct__c": None}
+    with pytest.raises(ValidationError, match="opportunity_figures"):
+        settings(opportunity_figures={"margin": "Margin__c"})
 
 
 def test_stored_plans_still_send_numbers() -> None:

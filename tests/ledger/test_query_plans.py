@@ -18,7 +18,7 @@ from sqlalchemy import event
 from canonical.batches import BatchPurpose
 from canonical.items import CostState
 from ledger.store import Ledger
-from tests.ledger.billing import PSA, claim, line, place, send
+from tests.ledger.billing import CONTRACT, PSA, claim, line, place, send
 from tests.ledger.subject import Clock
 
 pytestmark = pytest.mark.anyio
@@ -92,4 +92,13 @@ async def test_no_step_of_posting_reads_every_item(ledger: Ledger) -> None:
         assert [one.source.id for one in await ledger.batch_marks(batch.key)] == ["1", "2", "3"]
         await ledger.close_piece(piece)
     assert sum("billable_item" in statement for statement, _ in statements) > 20
+    assert await scans(ledger, statements) == []
+
+
+async def test_the_posted_work_of_an_account_is_found_by_its_contracts(ledger: Ledger) -> None:
+    await ledger.take_in([line(1)])
+    await place(ledger, 1)
+    with asked(ledger) as statements:
+        await ledger.posted_work([CONTRACT, "another"])
+    assert sum("billable_item" in statement for statement, _ in statements) == 3
     assert await scans(ledger, statements) == []

@@ -129,6 +129,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
         ("billing = [", "biling = [", ["policies.repair_roles.biling", 'mean "billing"']),
         ('New = "new_engagement"', 'New = "new_engagment"', ["policies.deal_types.New", "new_engagement"]),
         ('[notify]\nsystem = "kantata', '[notify]\nsystem = "sf', ["notify.system", "notification"]),
+        ("[notify]", "[feedback]\nmargin = true\n[notify]", ["feedback.margin: no route names an HR"]),
     ],
 )  # fmt: skip
 def test_one_mistake_one_problem(tmp_path: Path, old: str, new: str, parts: list[str]) -> None:
