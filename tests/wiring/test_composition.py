@@ -205,8 +205,10 @@ async def test_undo_runs_on_the_queue_of_every_system_that_is_written_to(
 
 async def test_a_systems_slots_are_those_configured(systems: ConnectedSystems, ledger: Ledger) -> None:
     slots = {short_name(one.queue): one.slots for one in queue_workers(settings(), systems, ledger)}
+    named = settings().worker.slots
     assert (slots["netsuite-emea"], slots["kantata-main"]) == (5, 5)
-    assert slots["sf-main"] == settings().worker.system_slots
+    assert slots["sf-main"] == named["sf-main"] != settings().worker.system_slots
+    assert slots["hr-export"] == settings().worker.system_slots
 
 
 async def test_queues_are_chosen_by_short_name(systems: ConnectedSystems, ledger: Ledger) -> None:
