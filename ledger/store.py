@@ -14,6 +14,7 @@ from ledger.effect_queries import EffectQueries
 from ledger.engine import build
 from ledger.feedback_targets import FeedbackTargets
 from ledger.inbox import Inboxes
+from ledger.invoice_overview import InvoiceOverviews
 from ledger.lookups import Lookups
 from ledger.mappings import Mappings
 from ledger.migrate import require_current
@@ -40,6 +41,7 @@ class Ledger(
     Lookups,
     RateVersions,
     FeedbackTargets,
+    InvoiceOverviews,
     Inboxes,
     ApiRequests,
     Clocks,
