@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gateway import health, hooks, problems
-from gateway.api import reading, starting
+from gateway.api import invoices, reading, starting
 from gateway.api.callers import SCOPES
 from gateway.described import VERSION
 from gateway.front import Front
@@ -56,7 +56,7 @@ def describe_app() -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    for router in (starting.router, reading.router, hooks.router, health.router):
+    for router in (starting.router, reading.router, invoices.router, hooks.router, health.router):
         app.include_router(router)
     app.add_exception_handler(Problem, _told)
     app.add_exception_handler(HTTPException, _refused)

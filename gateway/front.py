@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from gateway.api.callers import Callers
 from gateway.dispatch import Dispatcher
@@ -26,3 +26,7 @@ class Front:
     callers: Callers
     clock: Callable[[], datetime] | None = None
     """For tests; the system's own otherwise."""
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return datetime.now(UTC) if self.clock is None else self.clock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -119,7 +118,7 @@ async def _delivery(request: Request, front: Front, key: str | None) -> Delivery
         url=f"{front.settings.gateway.public_url.rstrip('/')}{path}{asked}",
         headers=headers,
         body=await request.body(),
-        at=datetime.now(UTC) if front.clock is None else front.clock(),
+        at=front.now(),
         key=key,
     )
 

@@ -14,6 +14,7 @@ from ledger.effect_queries import EffectQueries
 from ledger.engine import build
 from ledger.feedback_targets import FeedbackTargets
 from ledger.inbox import Inboxes
+from ledger.invoice_overview import InvoiceOverviews
 from ledger.lookups import Lookups
 from ledger.mappings import Mappings
 from ledger.margins import Margins
@@ -41,6 +42,7 @@ class Ledger(
     Lookups,
     RateVersions,
     FeedbackTargets,
+    InvoiceOverviews,
     Margins,
     Inboxes,
     ApiRequests,

@@ -136,6 +136,35 @@ def collection_of(*, owed: bool, disputed: bool, bucket: Bucket) -> Collection:
     return Collection.CURRENT if bucket is Bucket.CURRENT else Collection.OVERDUE
 
 
+class Collecting(Canonical):
+    """How collecting one invoice stands on a day."""
+
+    status: Collection
+    bucket: Bucket | None = None
+    """Of what is owed; None when nothing is."""
+
+    @property
+    def overdue(self) -> bool:
+        """Whether something is owed past its due day, also while the client objects."""
+        return self.bucket not in (None, Bucket.CURRENT)
+
+
+def collecting_of(standing: InvoiceStanding, status: InvoiceStatus, today: date) -> Collecting | None:
+    """How collecting an invoice stands; None of drafts and of what was voided: nobody collects those.
+
+    Args:
+        standing: the invoice as it was last read.
+        status: its one word.
+        today: the calendar day where its seller is.
+    """
+    invoice = standing.invoice
+    if invoice is None or status in (InvoiceStatus.DRAFT, InvoiceStatus.VOIDED):
+        return None
+    owed, bucket = bool(invoice.balance.amount), bucket_of(invoice.due_on, today)
+    state = collection_of(owed=owed, disputed=standing.disputed, bucket=bucket)
+    return Collecting(status=state, bucket=bucket if owed else None)
+
+
 _WORSE = (Collection.NOTHING_DUE, Collection.CURRENT, Collection.OVERDUE, Collection.DISPUTED)
 
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from canonical.causes import Cause, Queue
 from canonical.failures import Finding
+from canonical.feedback import Bucket, Collection, TargetKind
+from canonical.feedback import InvoiceStatus as Status
 from canonical.money import Money
 from canonical.refs import RecordRef
 from canonical.saga import SagaStatus, StepKind, StepState
@@ -141,27 +143,84 @@ class ApprovedTime(Answer):
     items: list[UnbilledTime]
 
 
+class ShownIn(Answer):
+    """A record that shows figures of which an invoice is a part."""
+
+    kind: TargetKind
+    record: Record
+    stale: bool = Field(description="It does not show everything that is known yet.")
+    since: datetime | None = Field(description="Since when it is behind; null while it is not.")
+    shown_at: datetime | None = Field(description="When it last showed what was known; null: never yet.")
+
+
+class InvoiceStanding(Answer):
+    """An invoice as invoice feedback read it last in the ERP.
+
+    `gross` = `paid` + `credited` + `withheld` + `written_off` + `balance`. What is not known is null; zero is
+    an amount that was read.
+    """
+
+    status: Status
+    settled: bool = Field(description="Nothing more is expected; any later change opens it again.")
+    gross: Amount | None = Field(
+        description="As it stands now; null, like every amount here, once it was deleted."
+    )
+    paid: Amount | None
+    credited: Amount | None
+    withheld: Amount | None = Field(description="Tax that the client paid to the state in the seller's name.")
+    written_off: Amount | None
+    balance: Amount | None = Field(description="What is still owed.")
+    refunded: Amount | None = Field(
+        description="Credits that were paid back; no part of the balance. Null: none is known."
+    )
+    due_on: date | None = Field(description="Null: the ERP names none, and the invoice is never late.")
+    overdue: bool | None = Field(
+        description="Something is owed past its due day, by the day in the seller's time zone. "
+        "Null, as `collection`, of drafts and of what was voided."
+    )
+    ageing: Bucket | None = Field(description="Age of what is owed; null when nothing is.")
+    collection: Collection | None
+    disputed: bool = Field(description="The client objects.")
+    complete: bool = Field(
+        description="The documents that were found explain what the ERP counts as paid. While they do not, "
+        "what they would explain counts as paid."
+    )
+    changed_at: datetime = Field(description="When another state was last read.")
+    read_at: datetime = Field(description="When it was last read in the ERP.")
+    saga_id: str = Field(description="The saga that follows it.")
+    stale: bool | None = Field(
+        description="A record of CRM or delivery does not show everything yet; null: none shows it."
+    )
+    stale_since: datetime | None = Field(description="Since when; of several records the longest.")
+    shown_in: list[ShownIn]
+
+
 class InvoiceStatus(Answer):
     """An invoice or credit in one ERP."""
 
-    key: str
+    key: str | None = Field(description="Ours; null when the ERP's own people made it.")
     kind: str
-    state: str
+    state: str | None = Field(description="How far time-to-billing is with it; null when it did not make it.")
     number: str | None
     system: str
     record_id: str | None
-    legal_entity: str
+    legal_entity: str | None
     corrects: str | None
-    net: Amount | None
+    net: Amount | None = Field(description="This, tax and gross: as read back when it was issued.")
     tax: Amount | None
     gross: Amount | None
     issued_on: date | None
+    standing: InvoiceStanding | None = Field(
+        description="How it stands since; null while invoice feedback has not read it, and of credits, which "
+        "show in the invoice they correct."
+    )
 
 
 class InvoiceStatuses(Answer):
-    """Invoices and credits."""
+    """A page of invoices and credits."""
 
     items: list[InvoiceStatus]
+    next: int | None = Field(description="Pass it as `after` for the next page; null on the last.")
 
 
 class StartValidation(Request):

@@ -22,8 +22,6 @@ from gateway.api.models import (
     ClientAccounts,
     Code,
     DealId,
-    InvoiceStatus,
-    InvoiceStatuses,
     Project,
     Projects,
     Record,
@@ -153,39 +151,6 @@ async def list_approved_time(
                 since=one.since,
             )
             for one in groups
-            if caller.may_use(region, (one.legal_entity,))
-        ]
-    )
-
-
-@router.get("/invoice-status", operation_id="listInvoiceStatus", responses=PROBLEMS,
-            openapi_extra=needs(Scope.INVOICES_READ))  # fmt: skip
-async def list_invoice_status(
-    request: Request,
-    invoice: Annotated[SearchText, Query(description="Our key, the ERP's number, or its record id.")],
-) -> InvoiceStatuses:
-    """Invoices and credits of that name, as last read back from the ERP."""
-    front, caller = front_of(request), caller_of(request)
-    region = front.settings.about.region
-    caller.require(region)
-    found = await front.desk.ledger.find_documents(invoice)
-    return InvoiceStatuses(
-        items=[
-            InvoiceStatus(
-                key=one.key,
-                kind=one.kind.value,
-                state=one.state.value,
-                number=one.number,
-                system=one.target,
-                record_id=one.record_id,
-                legal_entity=one.legal_entity,
-                corrects=one.corrects,
-                net=Amount.of(one.told_net or one.net),
-                tax=Amount.of(one.tax),
-                gross=Amount.of(one.gross),
-                issued_on=one.issued_on,
-            )
-            for one in found
             if caller.may_use(region, (one.legal_entity,))
         ]
     )

@@ -6,7 +6,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from fastapi import Request
@@ -68,8 +68,8 @@ class ProcessRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             front = front_of(request)
-            now = datetime.now(UTC) if front.clock is None else front.clock()
-            request.state.caller = front.callers.caller(request.headers.get("authorization"), scopes, now)
+            token = request.headers.get("authorization")
+            request.state.caller = front.callers.caller(token, scopes, front.now())
             return await (_once(request, work) if keyed else work(request))
 
         return handle

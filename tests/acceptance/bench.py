@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from activities.contracts import SagaRef, UndoStepResult
-from activities.effects import Effects
+from activities.effects import Effects, Performed
 from activities.sending import Attempt
 from canonical.failures import SystemFailure
 from canonical.saga import SYSTEM_ACTOR
 from canonical.writes import VendorWrite
 from ledger.store import Ledger
+from tests.acceptance.operations import Asked
 from tests.acceptance.subject import PLAIN, Site, Subject
 
 
@@ -44,10 +45,10 @@ class Bench:
         await self._open_ledger()
         self.subject = self.make(self.site)
 
-    async def forget(self) -> None:
-        """Go on with a ledger that knows nothing."""
+    async def forget(self, *, restored: bool = False) -> None:
+        """Go on with a ledger that knows nothing; ``restored``: and that knows this of itself."""
         await self.ledger.close()
-        await self._open_ledger()
+        await self._open_ledger(look_always=restored)
 
     async def move_to(self, site: Site) -> Subject:
         """Go on with a fresh account served at ``site``."""
@@ -55,11 +56,11 @@ class Bench:
         self.subject = self.make(site)
         return self.subject
 
-    async def _open_ledger(self) -> None:
+    async def _open_ledger(self, *, look_always: bool = False) -> None:
         self.ledgers += 1
         path = self.folder / f"ledger-{self.ledgers}.db"
         shutil.copy(self.ledger_template, path)
-        self.ledger = await Ledger.open(f"sqlite:///{path}", clock=self._clock)
+        self.ledger = await Ledger.open(f"sqlite:///{path}", clock=self._clock, look_always=look_always)
         self.effects = Effects(self.ledger, clock=self._clock, sleep=self._sleep)
 
     async def close(self) -> None:
@@ -73,16 +74,28 @@ class Bench:
         Raises:
             SystemFailure: as the saga would see it.
         """
+        return (await self._attempt([write], {})).made[write.key]
+
+    async def carry_out(self, asked: Asked) -> list[VendorWrite]:
+        """One attempt of the step that an operation is; its writes, as this attempt planned them.
+
+        Raises:
+            SystemFailure: as the saga would see it.
+        """
+        writes = await asked.plan()
+        await self._attempt(writes, asked.values)
+        return writes
+
+    async def _attempt(self, writes: Sequence[VendorWrite], values: Mapping[str, str]) -> Performed:
         self.attempts += 1
-        done = await self.effects.perform(
+        return await self.effects.perform(
             self.subject.connector,
             self.subject.roles,
-            [write],
-            saga=saga_of(write),
+            writes,
+            saga=saga_of(writes[0]),
             attempt=Attempt(f"attempt-{self.attempts}", datetime.now(UTC)),
-            values={},
+            values=values,
         )
-        return done.made[write.key]
 
     async def undo(self, write: VendorWrite) -> UndoStepResult:
         """Undo the step that the write belongs to.

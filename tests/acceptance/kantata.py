@@ -20,6 +20,8 @@ from connectors.kantata.settings import KantataMapping, KantataSettings, StatusK
 from connectors.kit.secrets import Secret
 from simulators.kantata import build
 from simulators.kit import Running
+from tests.acceptance import kantata_operations as operations
+from tests.acceptance.operations import Asked, Operation, Reading, Told
 from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
 
 SYSTEM = "kantata-main"
@@ -63,6 +65,7 @@ class Subject:
         os.environ["KANTATA_TEST_TOKEN"] = SECRET
         self.prepare()
         self.connector = self.build(**settings)
+        self.others: list[KantataConnector] = []
 
     def prepare(self) -> None:
         """What an account has before we come."""
@@ -86,7 +89,7 @@ class Subject:
         values: dict[str, Any] = {
             "project_code_field": CODE_FIELD,
             "saga_mark_field": MARK_FIELD,
-            "status_keys": StatusKeys(prepared="305", active="310", closed="340"),
+            "status_keys": StatusKeys(prepared="305", active="310", closed="340", completed="330"),
             "role_titles": {"architect": "Solution Architect"},
         }
         return KantataMapping(**{**values, **changes})
@@ -101,9 +104,14 @@ class Subject:
         }
         return KantataConnector(SYSTEM, KantataSettings(**{**values, **settings}))
 
+    def also(self, connector: KantataConnector) -> None:
+        """A further connector that ends with this subject."""
+        self.others.append(connector)
+
     async def close(self) -> None:
         """Stop everything."""
-        await self.connector.close()
+        for one in (self.connector, *self.others):
+            await one.close()
         self.control.close()
         self.running.stop()
 
@@ -332,6 +340,14 @@ class Subject:
             BulkLine(landed=outcome.landed, told=str(outcome.failure or ""), there=count == 1)
             for outcome, count in zip(outcomes, self.landed_lines(writes), strict=True)
         ]
+
+    async def asked(self, operation: Operation) -> Asked | str:
+        """An operation on a project that is open."""
+        return await operations.asked(self, operation)
+
+    async def told(self, reading: Reading) -> Told | str:
+        """A reading of a project that is open."""
+        return await operations.told(self, reading)
 
     # --- credentials ----------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ from connectors.netsuite import NetSuiteConnector
 from connectors.netsuite.settings import NetSuiteSettings
 from simulators.kit import Running
 from simulators.netsuite import build
+from tests.acceptance import netsuite_operations as operations
+from tests.acceptance.operations import Asked, Operation, Reading, Told
 from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
 from tests.connectors import netsuite_billing as bills
 from tests.connectors import netsuite_samples as samples
@@ -41,8 +43,9 @@ RECORD = "/services/rest/record/v1"
 
 SCHEMA: dict[str, list[dict[str, Any]]] = {
     "customer": [{"name": "custentity_trueup_saga", "type": "string"}],
-    "job": [{"name": "custentity_trueup_saga", "type": "string"}],
+    "job": [{"name": "custentity_trueup_saga", "type": "string"}, *operations.SCHEMA["job"]],
     "salesOrder": [
+        *operations.SCHEMA["salesOrder"],
         {"name": "custbody_trueup_saga", "type": "string"},
         {"name": "custcol_trueup_billing", "type": "string", "sublist": "item"},
         {"name": "custcol_trueup_line", "type": "string", "sublist": "item"},
@@ -56,6 +59,7 @@ CUSTOM = {
     "order_saga": "custbody_trueup_saga",
     "line_billing_method": "custcol_trueup_billing",
     "line_key": "custcol_trueup_line",
+    **operations.CUSTOM,
 }
 
 
@@ -140,7 +144,12 @@ class Subject:
 
     def settings(self, **changes: Any) -> NetSuiteSettings:
         """Settings of this account."""
-        mapping = {"custom": CUSTOM, "account_timezone": "America/Los_Angeles", **changes.pop("mapping", {})}
+        mapping = {
+            "custom": CUSTOM,
+            "progress": operations.PROGRESS,
+            "account_timezone": "America/Los_Angeles",
+            **changes.pop("mapping", {}),
+        }
         auth = {
             "kind": "oauth_m2m",
             "client_id": "sim-client",
@@ -243,12 +252,25 @@ class Subject:
         """The project's name."""
         return str(self.record("job", landed.id)["companyName"])
 
-    async def active(self) -> dict[str, str]:
+    async def active(self, of: Contract | None = None) -> dict[str, str]:
         """Symbol values of an active contract."""
-        values, _ = await self.contract()
+        values, _ = await self.contract(of)
         after = self.context(phase=Phase.AFTER_APPROVAL)
-        values, _ = await self.perform(self.connector.plan_activation(after, samples.contract()), values)
+        plan = self.connector.plan_activation(after, of or samples.contract())
+        values, _ = await self.perform(plan, values)
         return values
+
+    async def invoiced(self, values: Mapping[str, str], count: int = 1) -> list[str]:
+        """Invoices of an active contract; their ids."""
+        after = self.context(phase=Phase.AFTER_APPROVAL)
+        line = bills.fee(amount="100.00", order_line=1, order_quantity=Decimal(1))
+        drafts = [self.draft(values, line, key=f"G1.{n}", contract=values[CONTRACT]) for n in range(count)]
+        writes = [write for draft in drafts for write in self.connector.plan_invoice(after, draft)]
+        return [landed.id for _, landed in (await self.perform(writes))[1]]
+
+    def recognise(self, order: str, amount: str) -> None:
+        """The account's own revenue process recognises some of a contract."""
+        self._ask("POST", "recognise", {"order": order, "amount": amount})
 
     def time(self, project: str, number: int, employee: str = "14", **changes: Any) -> CostLine:
         """One approved time entry to post."""
@@ -314,11 +336,7 @@ class Subject:
 
     async def moving(self) -> list[str]:
         """Seven invoices."""
-        values, after = await self.active(), self.context(phase=Phase.AFTER_APPROVAL)
-        line = bills.fee(amount="100.00", order_line=1, order_quantity=Decimal(1))
-        drafts = [self.draft(values, line, key=f"G1.{n}", contract=values[CONTRACT]) for n in range(7)]
-        writes = [write for draft in drafts for write in self.connector.plan_invoice(after, draft)]
-        return [landed.id for _, landed in (await self.perform(writes))[1]]
+        return await self.invoiced(await self.active(), 7)
 
     async def move(self, record_id: str) -> None:
         """Finance edits an invoice."""
@@ -356,6 +374,14 @@ class Subject:
             BulkLine(landed=outcome.landed, told=str(outcome.failure or ""), there=count == 1)
             for outcome, count in zip(outcomes, self.landed_lines(writes), strict=True)
         ]
+
+    async def asked(self, operation: Operation) -> Asked | str:
+        """An operation on an active contract."""
+        return await operations.asked(self, operation)
+
+    async def told(self, reading: Reading) -> Told | str:
+        """A reading of an active contract."""
+        return await operations.told(self, reading)
 
     # --- credentials ----------------------------------------------------------------------------------
 

@@ -24,16 +24,22 @@ class Row:
     """What is done to the connector and what must come of it."""
     check: Check
 
+    @property
+    def part(self) -> str:
+        """Name of the module that it stands in."""
+        return self.check.__module__
+
 
 ROWS: list[Row] = []
 
 
-def row(title: str, means: str) -> Callable[[Check], Check]:
-    """Register a check as a row; its id is the function's name."""
+def row(title: str, means: str, *, id: str | None = None) -> Callable[[Check], Check]:
+    """Register a check as a row; its id is the function's name, unless several rows share the check."""
 
     def register(check: Check) -> Check:
-        assert check.__name__ not in {known.id for known in ROWS}, check.__name__
-        ROWS.append(Row(check.__name__, title, means, check))
+        name = id or check.__name__
+        assert name not in {known.id for known in ROWS}, name
+        ROWS.append(Row(name, title, means, check))
         return check
 
     return register

@@ -16,6 +16,7 @@ from canonical.writes import VendorWrite
 from connectors.ports import BulkPort
 from rules.authority import unauthorised
 from tests.acceptance.bench import Bench, NotApplicable
+from tests.acceptance.operations import Operation
 from tests.acceptance.rows import row
 from tests.acceptance.subject import Route
 from tests.support.moves import reading_of
@@ -198,6 +199,9 @@ async def currencies(bench: Bench) -> str:
 async def authority(bench: Bench) -> str:
     subject = bench.subject
     writes = subject.plans()
+    for operation in Operation:
+        asked = await (await bench.move_to(bench.site)).asked(operation)
+        writes += [] if isinstance(asked, str) else await asked.plan()
     assert {write.phase for write in writes}
     for write in writes:
         refusal = unauthorised(write, subject.roles)

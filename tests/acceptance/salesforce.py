@@ -24,9 +24,12 @@ from connectors.salesforce.settings import (
     Mapping,
     OpportunityFields,
     SalesforceSettings,
+    ScopeFields,
 )
 from simulators.kit import Running
 from simulators.salesforce import build
+from tests.acceptance import salesforce_operations as operations
+from tests.acceptance.operations import Asked, Operation, Reading, Told
 from tests.acceptance.subject import PLAIN, BulkLine, Route, Site
 
 SYSTEM = "sf-main"
@@ -71,6 +74,7 @@ SCHEMA: dict[str, list[dict[str, Any]]] = {
         _money("Paid__c"),
         _money("Balance__c"),
         _money("Recognised__c"),
+        *operations.SCHEMA,
     ],
     "OpportunityLineItem": [
         *(
@@ -134,6 +138,7 @@ class Subject:
                 recognised_revenue="Recognised__c",
             ),
             account_figures=AccountFigureFields(invoiced="Invoiced__c"),
+            opportunity_scope=ScopeFields(**operations.FIELDS),
         )
         values: dict[str, Any] = {
             "base_url": self.running.base_url,
@@ -298,6 +303,14 @@ class Subject:
             )
             for id_, outcome in zip(ids, outcomes, strict=True)
         ]
+
+    async def asked(self, operation: Operation) -> Asked | str:
+        """An operation on the deal."""
+        return operations.asked(self, operation)
+
+    async def told(self, reading: Reading) -> Told | str:
+        """Nothing: what these sagas need of a deal, they were told when it was set up."""
+        return "of sales nothing is read for it"
 
     # --- credentials ----------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from canonical.refs import SystemRole
 from canonical.writes import Landed, VendorWrite
 from connectors.ports import Writer
 from simulators.kit import Running, Simulator, serve
+from tests.acceptance.operations import Asked, Operation, Reading, Told
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,14 @@ class Subject(Protocol):
 
     def landed_lines(self, writes: Sequence[VendorWrite]) -> list[int]:
         """How often the vendor's live records show each line of a batch."""
+        ...
+
+    async def asked(self, operation: Operation) -> Asked | str:
+        """An operation on a record that is there; why there is none where this vendor takes no part in it."""
+        ...
+
+    async def told(self, reading: Reading) -> Told | str:
+        """A reading of records that are there; why there is none where nothing is read of this vendor."""
         ...
 
     def wrong_credentials(self) -> tuple[dict[str, Any], str]:

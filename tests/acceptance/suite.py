@@ -6,6 +6,7 @@ from tests.acceptance import (
     rows_access,
     rows_data,
     rows_failures,
+    rows_operations,
     rows_writing,
 )
 from tests.acceptance.kantata import Subject as Kantata
@@ -15,8 +16,6 @@ from tests.acceptance.salesforce import Subject as Salesforce
 from tests.acceptance.subject import Subject
 
 SUBJECTS: dict[str, type[Subject]] = {one.name: one for one in (Salesforce, NetSuite, Kantata)}
-_ORDER = {
-    module.__name__: n for n, module in enumerate((rows_writing, rows_failures, rows_access, rows_data))
-}
-SUITE: list[Row] = sorted(ROWS, key=lambda row: _ORDER[row.check.__module__])
+_PARTS = (rows_writing, rows_failures, rows_access, rows_data, rows_operations)
+SUITE: list[Row] = [row for part in _PARTS for row in ROWS if row.part == part.__name__]
 """In the order of the page."""

@@ -37,7 +37,7 @@ from schemathesis.specs.openapi.checks import (
 
 from canonical.names import SagaName, saga_id
 from canonical.saga import SagaStatus, SagaView
-from tests.gateway import tokens
+from tests.gateway import readings, tokens
 from tests.gateway.house import House, deal, house, template
 
 CHECKS = [
@@ -55,6 +55,7 @@ SAGA = saga_id(SagaName.OPPORTUNITY_TO_PROJECT, "emea", "sf-main", DEAL)
 PLAN = saga_id(SagaName.OPPORTUNITY_TO_PROJECT, "emea", "sf-main", DEAL, plan=True)
 KNOWN: dict[str, dict[str, Any]] = {
     "getSaga": {"path_parameters": {"id": SAGA}},
+    "listInvoiceStatus": {"query": {"invoice": "INV880"}},
     "listProjects": {"query": {"system": "sf-main", "deal_id": DEAL}},
     "startProject": {"body": {"system": "sf-main", "deal_id": DEAL}},
     "validateDeal": {"body": {"system": "sf-main", "deal_id": DEAL}},
@@ -76,13 +77,16 @@ class Found:
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[tuple[str, House]]:
-    """The gateway on a real socket, in a thread of its own, with a deal and a saga to find."""
+    """The gateway on a real socket, in a thread of its own, with a deal, a saga and invoices to find."""
     ready, stop = threading.Event(), threading.Event()
     box: dict[str, Any] = {}
 
     async def live() -> None:
         async with house(folder, template(folder)) as home:
             home.crm.deals[DEAL] = deal(DEAL)
+            await readings.make(home.ledger, "880")
+            for record in ("880", "990"):
+                await readings.read(home.ledger, readings.standing(record, paid=50_000))
             running = SagaView(
                 saga_id=SAGA, saga="opportunity-to-project", status=SagaStatus.RUNNING, headline="Under way",
                 business_key=f"sf-main/{DEAL}", region="emea",

@@ -31,6 +31,7 @@ from rules.feedback import (
     Reading,
     Verdict,
     bucket_of,
+    collecting_of,
     collection_of,
     contract_finder,
     judge,
@@ -179,6 +180,21 @@ def test_ageing_by_days_past_the_due_date() -> None:
     assert {n: bucket_of(DUE, DUE + timedelta(days=n)).value for n in ages} == ages
     assert bucket_of(None, DUE) is Bucket.CURRENT
     assert collection_of(owed=True, disputed=False, bucket=Bucket.DAYS_1_30) is Collection.OVERDUE
+
+
+def test_how_collecting_one_invoice_stands() -> None:
+    def at(days: int, **of: int) -> tuple[str, str | None, bool] | None:
+        standing = invoice([("j1", 100, 21)], **of)  # type: ignore[arg-type]
+        told = collecting_of(standing, status_of(standing), DUE + timedelta(days=days))
+        return told and (told.status.value, told.bucket and told.bucket.value, told.overdue)
+
+    assert at(0, paid=1) == ("current", "current", False)
+    assert at(1, paid=1) == ("overdue", "days_1_30", True)
+    assert at(91, disputed=1) == ("disputed", "days_over_90", True)
+    assert at(91, paid=121) == ("nothing due", None, False)
+    for state in (InvoiceState.DRAFTED, InvoiceState.REFUSED, InvoiceState.ABSENT):
+        gone = invoice([("j1", 100, 21)], state=state)
+        assert collecting_of(gone, status_of(gone), DUE) is None
 
 
 def test_it_turns_overdue_at_midnight_where_the_seller_is() -> None:
