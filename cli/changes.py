@@ -24,7 +24,7 @@ from cli.session import Session
 from ledger.rows import BaselineRow, ChangeOrderRow, ContractVersionRow
 from ledger.store import Ledger
 from rules.change_impact import impact_of
-from wiring.start_changes import judged, submit, tell
+from wiring.start_changes import judged, parsed, submit, tell
 
 ContractArg = Annotated[str, typer.Argument(help="Key of the contract.", metavar="CONTRACT")]
 OrderArg = Annotated[str, typer.Argument(help="Key of the change order.", metavar="ORDER")]
@@ -331,7 +331,7 @@ def read_orders(names: Sequence[str]) -> list[ChangeOrder]:
     found: list[ChangeOrder] = []
     for name in names:
         try:
-            content = json.loads(Path(name).read_text(encoding="utf-8"), parse_float=str)
+            content = parsed(Path(name).read_text(encoding="utf-8"))
         except ValueError as error:
             raise Complaint(f"{name} is no JSON: {error}.", code=Exit.USAGE) from None
         for one in content if isinstance(content, list) else [content]:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gateway import health, hooks, problems
-from gateway.api import invoices, reading, starting
+from gateway.api import changes, invoices, reading, starting
 from gateway.api.callers import SCOPES
 from gateway.described import VERSION
 from gateway.front import Front
@@ -56,7 +56,8 @@ def describe_app() -> FastAPI:
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    for router in (starting.router, reading.router, invoices.router, hooks.router, health.router):
+    routers = (starting.router, changes.router, reading.router, invoices.router, hooks.router, health.router)
+    for router in routers:
         app.include_router(router)
     app.add_exception_handler(Problem, _told)
     app.add_exception_handler(HTTPException, _refused)
@@ -129,5 +130,9 @@ def _pointer(place: tuple[Any, ...]) -> str:
 
 
 def _words(one: Any) -> str:
-    # pydantic's sentences name the rule; those of the validators are ours. Neither repeats the input.
-    return str(one["msg"])[:300]
+    """The rule that is broken. Sentences of our validators may repeat the input: that is taken out."""
+    said, given = str(one["msg"]), one.get("input")
+    if one["type"] == "value_error":
+        for value in given.values() if isinstance(given, dict) else (given,):
+            said = said.replace(repr(value), "it").replace(f"Value error, {value} ", "Value error, it ")
+    return said[:300]

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Described
 from starlette.responses import Response
 
+from canonical.causes import Cause
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -29,6 +31,7 @@ class Kind(Enum):
     TOO_SLOW = (408, "The request took too long to arrive")
     IN_FLIGHT = (409, "The first request with this Idempotency-Key is still being worked on")
     NOT_STARTABLE = (409, "It cannot be started now")
+    REPEATED = (409, "It was received before, with other content")
     TOO_LARGE = (413, "The request is too large")
     MEDIA = (415, "The media type is not accepted")
     INVALID = (422, "The request is not valid")
@@ -71,6 +74,8 @@ class ProblemDocument(BaseModel):
     detail: str = Described(description="What happened here, and what to do.")
     trace_id: str = Described(description="What to quote when asking about it.")
     errors: list[FieldProblem] = Described(default=[], description="What is wrong with the request's parts.")
+    cause: Cause | None = Described(default=None, description="The cause, where the catalogue has one.")
+    remedy: str | None = Described(default=None, description="What to do about that cause.")
 
 
 @dataclass
@@ -81,6 +86,8 @@ class Problem(Exception):
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[FieldProblem] = ()
+    cause: Cause | None = None
+    remedy: str | None = None
 
     def __str__(self) -> str:
         return self.detail
@@ -95,6 +102,8 @@ def response(problem: Problem, trace_id: str) -> Response:
         detail=problem.detail,
         trace_id=trace_id,
         errors=list(problem.errors),
+        cause=problem.cause,
+        remedy=problem.remedy,
     )
     return Response(
         json.dumps(document.model_dump(exclude_defaults=False), ensure_ascii=False),

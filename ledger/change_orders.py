@@ -100,10 +100,11 @@ class ChangeOrders(Contracts, Openings, AuditTrail):
         contract_key: str | None = None,
         *,
         states: Iterable[ChangeOrderState] | None = None,
+        after: int = 0,
         limit: int = 1000,
     ) -> list[ChangeOrderRow]:
-        """Change orders in the order in which they were received."""
-        query = select(Row).order_by(col(Row.id)).limit(limit)
+        """Change orders in the order in which they were received, those behind the row ``after``."""
+        query = select(Row).where(col(Row.id) > after).order_by(col(Row.id)).limit(limit)
         if contract_key is not None:
             query = query.where(col(Row.contract_key) == contract_key)
         if states is not None:

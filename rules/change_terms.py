@@ -180,6 +180,9 @@ def _of_a_line(
         for name in FIXED_OF_A_LINE:
             if getattr(line, name) != getattr(before, name):
                 yield invalid(f"{where}: {name} does not change; drop the line and add another.", "lines")
+    if {line.amount.role, line.deal_amount.role} != {AmountRole.CONTRACT}:
+        yield invalid(f"{where}: its amounts are of another role than {AmountRole.CONTRACT.value}.", "lines")
+        return
     if line.amount.currency != new.currency:
         yield invalid(f"{where} is in {line.amount.currency}, the contract in {new.currency}.", "lines")
         return
@@ -238,9 +241,11 @@ def _of_a_schedule(line: ContractLine) -> Iterator[Finding]:
                 f"Line {line.key} is billed by {line.billing_method.value} and has no schedule.", "lines"
             )
         return
-    if any(one.amount.currency != line.amount.currency or one.amount.amount < 0 for one in dates):
+    kind = (line.amount.currency, line.amount.role)
+    if any((one.amount.currency, one.amount.role) != kind or one.amount.amount < 0 for one in dates):
         yield invalid(
-            f"Line {line.key}: an amount of its schedule is below zero or in another currency.", "lines"
+            f"Line {line.key}: an amount of its schedule is below zero, or in another currency or role.",
+            "lines",
         )
         return
     due = total(one.amount for one in dates)

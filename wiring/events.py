@@ -84,7 +84,7 @@ async def hand_over(desk: Desk, row: InboxRow) -> Outcome:
         return Outcome(InboxState.IGNORED, f"its values are not those of the rule for {rule.saga.value}")
     handler = EVENT_SAGAS.get(rule.saga)
     if handler is None:
-        return _parked(f"this release starts no {rule.saga.value} by events")
+        return _parked(NEEDS_MORE.get(rule.saga, f"this release starts no {rule.saga.value} by events"))
     try:
         return await handler(desk, row)
     except SystemFailure as failure:
@@ -221,3 +221,10 @@ EVENT_SAGAS: dict[SagaName, Handler] = {
     SagaName.INVOICE_FEEDBACK: _changed_in_erp,
 }
 """How each saga takes an event."""
+NEEDS_MORE: dict[SagaName, str] = {
+    SagaName.CHANGE_ORDER: (
+        "a change order needs its terms, which no event brings: send it to POST /v1/change-orders, or by "
+        "`trueup start change-order`"
+    ),
+}
+"""Sagas that no event can start, and what does."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -26,6 +28,15 @@ from workflows.publish import at_start, origin_of, summary_of
 
 SOURCE = "change-order"
 """Source of the events that tell a contract's workflow of a change order."""
+
+
+def parsed(text: str | bytes) -> Any:
+    """The JSON that change orders come in; its numbers never pass through a binary fraction.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return json.loads(text, parse_float=str)
 
 
 def order_saga(settings: Settings, erp: str, contract: str, order: str) -> str:
@@ -52,14 +63,26 @@ async def submit(
     *,
     actor: Actor,
     reason: str,
+    trace_id: str | None = None,
 ) -> ChangeOrderRow:
     """Keep a change order, then tell its contract's workflow, which starts if it does not run.
 
     Whatever goes wrong after it is kept: sending it again is harmless, and tells the workflow again.
 
+    Args:
+        settings: of the installation.
+        mapping: digest of each system's mapping.
+        ledger: where it is kept.
+        client: of Temporal.
+        order: the change order.
+        actor: who sends it.
+        reason: why.
+        trace_id: the trace that goes on in what is started; a new one when empty.
+
     Raises:
         Refused: there is no such contract (``CONTRACT_UNKNOWN``).
-        Conflict: one of its key has other content (``CHANGE_ORDER_REPEATED``).
+        Conflict: one of its key has other content (``CHANGE_ORDER_REPEATED``), or the contract's projects are
+            closed (``PROJECT_CLOSED``).
     """
     found = await ledger.contract_version(order.contract_key)
     if found is None:
@@ -73,7 +96,17 @@ async def submit(
     row = await ledger.receive_change_order(order, actor=actor, reason=reason)
     if row.state.is_open:
         erp = Contract.model_validate(found.terms).erp
-        await tell(settings, mapping, client, erp, order.contract_key, row.id, actor=actor, reason=reason)
+        await tell(
+            settings,
+            mapping,
+            client,
+            erp,
+            order.contract_key,
+            row.id,
+            actor=actor,
+            reason=reason,
+            trace_id=trace_id,
+        )
     return row
 
 
@@ -98,11 +131,14 @@ async def tell(
     *,
     actor: Actor,
     reason: str,
+    trace_id: str | None = None,
 ) -> None:
     """Tell a contract's workflow that something about its change orders is new in the ledger."""
     common = common_start(
         settings, mapping, SagaName.CONTRACT_CHANGES, erp, contract, actor=actor, reason=reason
     )
+    if trace_id is not None:
+        common["trace_id"] = trace_id
     start = StartContractChanges(**common, contract=contract)
     await client.start_workflow(
         ContractChanges.run,

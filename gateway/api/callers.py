@@ -32,6 +32,8 @@ class Scope(StrEnum):
     TIME_WRITE = "trueup.time.write"
     INVOICES_READ = "trueup.invoices.read"
     VALIDATIONS_RUN = "trueup.validations.run"
+    CHANGES_READ = "trueup.changes.read"
+    CHANGES_WRITE = "trueup.changes.write"
     SAGAS_READ = "trueup.sagas.read"
 
 
@@ -43,6 +45,8 @@ SCOPES: dict[Scope, str] = {
     Scope.TIME_WRITE: "Have approved time posted.",
     Scope.INVOICES_READ: "See invoices.",
     Scope.VALIDATIONS_RUN: "Check a deal before it is set up.",
+    Scope.CHANGES_READ: "See the change orders of a contract.",
+    Scope.CHANGES_WRITE: "Send change orders.",
     Scope.SAGAS_READ: "See sagas.",
 }
 

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from canonical.causes import Cause, Queue
+from canonical.change_orders import ChangeOrder, ChangeOrderState
 from canonical.failures import Finding
 from canonical.feedback import Bucket, Collection, TargetKind
 from canonical.feedback import InvoiceStatus as Status
@@ -103,6 +104,34 @@ class Started(Answer):
     saga_id: str
     status: str = Field(description="`under way`, or `complete` when it was done before.")
     href: str = Field(description="Where to look at it.")
+
+
+ContractKey = Annotated[str, StringConstraints(pattern=r"^[ -9;-~]{1,120}$")]
+
+
+class SendChangeOrder(ChangeOrder):
+    """A change order: either the complete resulting `terms` or a `delta`, as the command line's file has it.
+    Unknown fields are errors at every depth.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] = Field(
+        description="The sender's own id of it; unique per contract."
+    )
+    contract_key: ContractKey = Field(description="The contract.")
+    base: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="The version of the contract's terms that it builds on."
+    )
+    reason: Reason = Field(default="", description="Why it is sent; kept with it, and no part of it.")
+
+
+class SentChangeOrder(Started):
+    """A change order that was received."""
+
+    state: ChangeOrderState = Field(description="Where it stands.")
+    version: int = Field(description="The version of the terms that it makes.")
+    orders_href: str = Field(description="Where to look at the contract's change orders.")
 
 
 class Project(Answer):
@@ -292,3 +321,31 @@ class SagaBody(Answer):
     trace_id: str
     steps: list[Step]
     source: str = Field(description="`live`, or `ledger` for what was last written down.")
+
+
+class ChangeOrderBody(Answer):
+    """A change order as received, and what came of it."""
+
+    contract: str
+    key: str
+    base: int = Field(description="The version that it builds on.")
+    version: int = Field(description="The version that it makes.")
+    form: str = Field(description="`snapshot` or `delta`.")
+    effective_on: date
+    title: str
+    state: ChangeOrderState
+    cause: Cause | None = Field(description="Why it was refused, undone or withdrawn.")
+    reason: str = Field(description="The same in a sentence.")
+    findings: list[FindingBody]
+    treatment: str | None = Field(description="How finance treats it.")
+    saga_id: str | None = Field(description="The saga that carries or carried it; null before its turn.")
+    href: str | None = Field(description="Where to look at that saga.")
+    received_at: datetime
+    decided_at: datetime | None
+
+
+class ChangeOrders(Answer):
+    """A page of a contract's change orders."""
+
+    items: list[ChangeOrderBody]
+    next: int | None = Field(description="Pass it as `after` for the next page; null on the last.")

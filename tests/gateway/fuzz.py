@@ -35,7 +35,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from canonical.names import SagaName, saga_id
+from canonical.names import SagaName, contract_key, saga_id
 from canonical.saga import SagaStatus, SagaView
 from tests.gateway import readings, tokens
 from tests.gateway.house import House, deal, house, template
@@ -53,6 +53,14 @@ CHECKS = [
 DEAL = "006gK0000000001QAA"
 SAGA = saga_id(SagaName.OPPORTUNITY_TO_PROJECT, "emea", "sf-main", DEAL)
 PLAN = saga_id(SagaName.OPPORTUNITY_TO_PROJECT, "emea", "sf-main", DEAL, plan=True)
+CONTRACT = contract_key(DEAL, "DE01", "EUR")
+ORDER = {
+    "key": "CO-1",
+    "contract_key": CONTRACT,
+    "base": 1,
+    "effective_on": "2027-02-01",
+    "delta": {"change": [{"key": "00k1", "amount": {"amount": "100.50", "currency": "EUR"}}]},
+}
 KNOWN: dict[str, dict[str, Any]] = {
     "getSaga": {"path_parameters": {"id": SAGA}},
     "listInvoiceStatus": {"query": {"invoice": "INV880"}},
@@ -60,6 +68,8 @@ KNOWN: dict[str, dict[str, Any]] = {
     "startProject": {"body": {"system": "sf-main", "deal_id": DEAL}},
     "validateDeal": {"body": {"system": "sf-main", "deal_id": DEAL}},
     "postApprovedTime": {"body": {"psa": "kantata-main", "erp": "netsuite-emea"}},
+    "sendChangeOrder": {"body": ORDER},
+    "listChangeOrders": {"query": {"contract": CONTRACT}},
     "receiveWebhook": {"path_parameters": {"source": "deals"}},
 }
 """Values that are there, by operation: what is made up is hardly ever found."""
@@ -93,6 +103,7 @@ def served(folder: Path) -> Iterator[tuple[str, House]]:
             )  # fmt: skip
             home.temporal.views[SAGA] = running
             home.temporal.answers[PLAN] = running
+            await home.agreed(CONTRACT, "DE01")
             config = uvicorn.Config(home.app, port=0, log_config=None, access_log=False, lifespan="on")
             server = uvicorn.Server(config)
             task = asyncio.create_task(server.serve())

@@ -21,6 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.contracts import StartSaga
 from activities.contracts.outgoing import Delivery
+from canonical.engagement import Contract
 from canonical.erp_billing import InvoiceState
 from canonical.failures import Transient
 from canonical.feedback import Feed, InvoiceStanding, RevenueStanding, zero
@@ -38,6 +39,7 @@ from ledger.migrate import migrate
 from ledger.store import Ledger
 from runtime.settings import Settings, load
 from tests.gateway import tokens
+from tests.rules.changes import contract
 from wiring.events import Desk
 from wiring.webhooks import receivers
 
@@ -348,6 +350,12 @@ class House:
     ledger: Ledger
     clock: Clock
     http: httpx.AsyncClient
+
+    async def agreed(self, key: str, entity: str) -> Contract:
+        """A contract in the ledger, as its deal made it."""
+        terms = contract(key=key, legal_entity=entity, erp="netsuite-emea")
+        await self.ledger.add_contract_version(terms, saga_id=f"o2p:emea:sf-main:{key}")
+        return terms
 
     async def rows(self) -> list[InboxRow]:
         """The inbox, oldest first."""

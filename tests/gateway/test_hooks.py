@@ -109,7 +109,7 @@ async def test_events_nobody_can_take_yet_are_kept_parked_and_visible(home: Hous
     await home.settle()
     rows = await home.rows()
     assert {row.state for row in rows} == {InboxState.PARKED}
-    assert "starts no change-order" in rows[0].reason
+    assert "a change order needs its terms" in rows[0].reason
     assert "no rule of source" in rows[1].reason
     assert home.temporal.started == []
     # A later release, or another rule: a person lets them be tried again.

@@ -14,7 +14,7 @@ from jwt.algorithms import ECAlgorithm
 ISSUER, AUDIENCE, KID = "https://issuer.acme.example", "trueup", "key-1"
 ALL = (
     "trueup.clients.read trueup.projects.read trueup.projects.write trueup.time.read trueup.time.write "
-    "trueup.invoices.read trueup.validations.run trueup.sagas.read"
+    "trueup.invoices.read trueup.validations.run trueup.changes.read trueup.changes.write trueup.sagas.read"
 )
 
 
