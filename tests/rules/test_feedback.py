@@ -186,7 +186,9 @@ def test_how_collecting_one_invoice_stands() -> None:
     def at(days: int, **of: int) -> tuple[str, str | None, bool] | None:
         standing = invoice([("j1", 100, 21)], **of)  # type: ignore[arg-type]
         told = collecting_of(standing, status_of(standing), DUE + timedelta(days=days))
-        return told and (told.status.value, told.bucket and told.bucket.value, told.overdue)
+        if told is None:
+            return None
+        return told.status.value, told.bucket.value if told.bucket is not None else None, told.overdue
 
     assert at(0, paid=1) == ("current", "current", False)
     assert at(1, paid=1) == ("overdue", "days_1_30", True)
