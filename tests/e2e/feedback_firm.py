@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from canonical.engagement import Contract
 from canonical.names import SagaName, project_key, saga_id
@@ -380,7 +381,12 @@ class Desk:
         if status is not WorkflowExecutionStatus.RUNNING:
             assert status is WorkflowExecutionStatus.COMPLETED, f"{record}: {status}"
             return True
-        idle: bool = await handle.query(InvoiceFeedback.idle)
+        try:
+            idle: bool = await handle.query(InvoiceFeedback.idle)
+        except RPCError as late:
+            if late.status not in (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED):
+                raise
+            return False  # Its worker has no time to answer: it is not idle.
         return idle
 
 
