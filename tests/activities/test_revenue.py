@@ -351,7 +351,7 @@ async def test_more_work_than_estimated_is_held_and_no_negative_rest_is_sent(des
 async def test_an_account_without_the_fields_is_told_which_to_name(desk: Desk) -> None:
     await desk.agree()
     await desk.work(120)
-    bare = desk.erp.build()
+    bare = desk.erp.build(mapping={"progress": {}})
     desk.progress.systems.ports[ERP] = bare  # type: ignore[attr-defined]
     sent = await desk.send()
     assert (sent.state, sent.findings[0].cause) == (SendState.HELD, Cause.PROGRESS_NOT_MAPPED)
