@@ -361,8 +361,14 @@ class Desk:
                 raise AssertionError(f"not within {patience} s: {what}")
             await asyncio.sleep(0.1)
 
-    async def quiet(self, records: Sequence[str], patience: float = 60) -> None:
-        """Wait until nothing is under way for these records: each is told, or waits for its next event."""
+    async def quiet(self, records: Sequence[str], patience: float = 60, pause: float = 0.1) -> None:
+        """Wait until nothing is under way for these records: each is told, or waits for its next event.
+
+        Args:
+            records: invoices in the ERP.
+            patience: seconds for each.
+            pause: seconds between two looks.
+        """
         for record in records:
             give_up = time.monotonic() + patience
             while not await self._idle(record):
@@ -372,12 +378,15 @@ class Desk:
                         step.id for step in view.steps if step.state.value in ("running", "waiting", "parked")
                     ]
                     raise AssertionError(f"{record}: {view.headline} {busy}")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(pause)
 
     async def _idle(self, record: str) -> bool:
         """Ended, or waiting; one that ended is not asked, since that would replay it."""
         handle = self.firm.client.get_workflow_handle(self.saga(record))
-        status = (await handle.describe()).status
+        seen = await handle.describe()
+        status = seen.status
+        if status is WorkflowExecutionStatus.RUNNING and seen.raw_description.pending_activities:
+            return False  # The server says so; asking the saga costs its worker a task.
         if status is not WorkflowExecutionStatus.RUNNING:
             assert status is WorkflowExecutionStatus.COMPLETED, f"{record}: {status}"
             return True

@@ -29,8 +29,12 @@ PER_CLIENT = 5
 ROUNDS = 3
 """Changes of an invoice at most."""
 SIDE_BY_SIDE = 25
-AT_A_TIME = 400
-"""Invoices told of in order before it is waited for them."""
+AT_A_TIME = 60
+"""Invoices under way at once when they are told of in order: enough for no worker to be idle."""
+LOOKS = 0.5
+"""Seconds between two looks at an invoice under way."""
+SAID = 200
+"""Events between two lines of progress."""
 SERVED = ("workflows,ledger,sf-main", "netsuite-emea,kantata-main,hr-export")
 """Queues of the two workers: a process of Python is one core."""
 
@@ -106,6 +110,8 @@ class Play:
     payments: dict[int, list[str]] = field(default_factory=dict)
     open: dict[int, float] = field(default_factory=dict)
     events: int = 0
+    dealt: int = 0
+    """Events that were told in order and are dealt with."""
 
     async def begin(self) -> list[Client]:
         """Clients, deals and invoices."""
@@ -166,12 +172,18 @@ class Play:
         await asyncio.gather(*(one(number, before + place) for place, number in enumerate(numbers)))
 
     async def tell_one_by_one(self, numbers: Sequence[int]) -> None:
-        """Tell of each once; the next ones are told when these are dealt with."""
-        for place in range(0, len(numbers), AT_A_TIME):
-            some = numbers[place : place + AT_A_TIME]
-            await self.tell(some)
-            await self.desk.quiet([self.invoices[number] for number in some], patience=1_800)
-            self.said(f"in order: {self.events} events dealt with")
+        """Tell of each once; another one is told when one is dealt with."""
+        limit = asyncio.Semaphore(AT_A_TIME)
+
+        async def one(number: int) -> None:
+            async with limit:
+                await self.tell([number])
+                await self.desk.quiet([self.invoices[number]], patience=1_800, pause=LOOKS)
+                self.dealt += 1
+                if not self.dealt % SAID:
+                    self.said(f"in order: {self.dealt} events dealt with")
+
+        await asyncio.gather(*(one(number) for number in numbers))
 
     async def in_order(self) -> list[Client]:
         """Every change is told once and dealt with before the next one."""
