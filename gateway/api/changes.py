@@ -26,7 +26,7 @@ from gateway.api.models import (
     SentChangeOrder,
 )
 from gateway.api.reading import PROBLEMS
-from gateway.api.routes import Handler, ProcessRoute, caller_of, front_of, needs, trace
+from gateway.api.routes import Handler, ProcessRoute, caller_of, front_of, needs, saga_href, trace
 from gateway.front import Front
 from gateway.problems import FieldProblem, Kind, Problem, described
 from ledger.rows import ChangeOrderRow
@@ -118,7 +118,7 @@ async def send_change_order(request: Request, response: Response, wanted: SendCh
     return SentChangeOrder(
         saga_id=saga,
         status="under way" if row.state.is_open else "complete",
-        href=_saga_href(saga),
+        href=saga_href(saga),
         state=row.state,
         version=row.order.version,
         orders_href=listed,
@@ -238,11 +238,7 @@ def _body(row: ChangeOrderRow) -> ChangeOrderBody:
         findings=[FindingBody.of(one) for one in row.findings],
         treatment=row.treatment,
         saga_id=row.saga_id,
-        href=None if row.saga_id is None else _saga_href(row.saga_id),
+        href=None if row.saga_id is None else saga_href(row.saga_id),
         received_at=row.received_at,
         decided_at=row.decided_at,
     )
-
-
-def _saga_href(saga: str) -> str:
-    return f"/v1/sagas/{quote(saga, safe=':')}"

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -120,6 +121,11 @@ def run_name_of(request: Request) -> str:
     """A name for a run that is the same for every repetition of a request."""
     caller, key = caller_of(request).name, request.state.idempotency_key
     return "api-" + hashlib.sha256(f"{caller}\x1f{key}".encode()).hexdigest()[:24]
+
+
+def saga_href(saga: str) -> str:
+    """Where to look at a saga."""
+    return f"/v1/sagas/{quote(saga, safe=':')}"
 
 
 def trace() -> str:

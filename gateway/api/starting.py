@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from temporalio.client import WorkflowFailureError
@@ -25,7 +24,7 @@ from gateway.api.models import (
     Validation,
 )
 from gateway.api.reading import PROBLEMS
-from gateway.api.routes import ProcessRoute, caller_of, front_of, needs, run_name_of, trace
+from gateway.api.routes import ProcessRoute, caller_of, front_of, needs, run_name_of, saga_href, trace
 from gateway.front import Front
 from gateway.problems import Kind, Problem, described
 from wiring.events import read_won_deal
@@ -143,7 +142,7 @@ def _command(
 
 
 def _started(response: Response, saga: str, status: str) -> Started:
-    href = f"/v1/sagas/{quote(saga, safe=':')}"
+    href = saga_href(saga)
     response.headers["Location"] = href
     return Started(saga_id=saga, status=status, href=href)
 

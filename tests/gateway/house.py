@@ -338,6 +338,20 @@ class Clock:
         self.at += timedelta(**by)
 
 
+def stalled(temporal: Temporal) -> tuple[asyncio.Event, asyncio.Event]:
+    """Let starts stand still at the server: the first event says that one came, the second lets all go."""
+    reached, held = asyncio.Event(), asyncio.Event()
+    real = temporal.start_workflow
+
+    async def slow(*args: Any, **given: Any) -> Any:
+        reached.set()
+        await held.wait()
+        return await real(*args, **given)
+
+    temporal.start_workflow = slow  # type: ignore[method-assign]
+    return reached, held
+
+
 @dataclass
 class House:
     """The gateway and everything around it."""

@@ -24,7 +24,7 @@ from canonical.saga import SagaStatus, SagaView
 from gateway.contracts import files
 from gateway.problems import Kind
 from tests.gateway import tokens
-from tests.gateway.house import House, deal
+from tests.gateway.house import House, deal, stalled
 from tests.gateway.test_hooks import problem
 
 pytestmark = pytest.mark.anyio
@@ -229,15 +229,7 @@ async def test_the_same_key_with_another_body_is_refused(home: House) -> None:
 
 async def test_a_request_in_flight_is_not_done_twice(home: House) -> None:
     home.crm.deals[DEAL] = deal(DEAL)
-    held, reached = asyncio.Event(), asyncio.Event()
-    real = home.temporal.start_workflow
-
-    async def slow(*args: Any, **given: Any) -> Any:
-        reached.set()
-        await held.wait()
-        return await real(*args, **given)
-
-    home.temporal.start_workflow = slow  # type: ignore[method-assign]
+    reached, held = stalled(home.temporal)
     first = asyncio.create_task(post(home, "/v1/projects"))
     await reached.wait()
     answer = await post(home, "/v1/projects")

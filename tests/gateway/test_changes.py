@@ -21,7 +21,7 @@ from cli.changes import read_orders
 from gateway.problems import Kind
 from rules.causes import CATALOGUE
 from tests.gateway import tokens
-from tests.gateway.house import House
+from tests.gateway.house import House, stalled
 from tests.gateway.test_api import DEAL, get, post
 from tests.gateway.test_hooks import problem
 
@@ -132,15 +132,7 @@ async def test_other_content_is_refused(home: House) -> None:
 
 async def test_a_request_in_flight_is_not_done_twice(home: House) -> None:
     await home.agreed(CONTRACT, "DE01")
-    held, reached = asyncio.Event(), asyncio.Event()
-    real = home.temporal.start_workflow
-
-    async def slow(*args: Any, **given: Any) -> Any:
-        reached.set()
-        await held.wait()
-        return await real(*args, **given)
-
-    home.temporal.start_workflow = slow  # type: ignore[method-assign]
+    reached, held = stalled(home.temporal)
     first = asyncio.create_task(post(home, PATH, order()))
     await reached.wait()
     assert problem(await post(home, PATH, order()), 409)["type"] == Kind.IN_FLIGHT.uri
